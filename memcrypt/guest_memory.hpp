@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guest RAM as the rest of the VMM sees it: copies in and out of checked ranges. How pages are
+// protected is the backend's affair; nobody outside memcrypt holds a pointer into guest memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "memcrypt/address.hpp"
+#include "sys/mapping.hpp"
+#include "sys/result.hpp"
+
+namespace holdfast::memcrypt {
+
+/// What protects guest memory. Names and limits: docs/threat_model.md.
+enum class Tier : std::uint8_t { None, Software, SevSnp, Tdx };
+[[nodiscard]] std::string_view tier_name(Tier tier) noexcept;
+/// One sentence for people: what the tier does not protect.
+[[nodiscard]] std::string_view tier_limit(Tier tier) noexcept;
+
+/// One contiguous range of guest RAM, and where the vCPUs' view of it is mapped in this process.
+/// For the hypervisor's memory slots only: contents are reached through GuestMemory's copies.
+struct Region {
+    GuestAddr start;
+    std::span<std::byte> host;
+};
+
+/// All RAM of one VM. Thread-safe: any thread may copy at any time; the guest runs meanwhile, so two
+/// reads of one address may differ. "Copy once, judge the copy."
+class GuestMemory {
+public:
+    struct Range {
+        GuestAddr start;
+        std::uint64_t size = 0;  ///< bytes, a multiple of kPageSize
+    };
+    /// RAM with no protection (tier `none`). Ranges are ascending and do not overlap.
+    static Result<GuestMemory> create_plain(std::span<const Range> ranges);
+
+    [[nodiscard]] Tier tier() const noexcept { return Tier::None; }
+    [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
+    [[nodiscard]] std::uint64_t total_bytes() const noexcept { return file_.size(); }
+
+    /// Copies out of guest RAM. A range not wholly inside one region is a guest fault and copies nothing.
+    Result<void> read(GuestAddr from, std::span<std::byte> out) const;
+    /// Copies into guest RAM; as read().
+    Result<void> write(GuestAddr to, std::span<const std::byte> in) const;
+    /// Zeroes a range; as read().
+    Result<void> fill_zero(GuestAddr to, std::uint64_t size) const;
+    /// Whether [start, start + size) lies wholly inside one region. True says nothing about later.
+    [[nodiscard]] bool contains(GuestAddr start, std::uint64_t size) const noexcept;
+
+    /// One wire struct, copied exactly once.
+    template <typename T>
+        requires std::is_trivially_copyable_v<T>
+    Result<T> read_value(GuestAddr from) const {
+        T value;
+        HF_TRY(read(from, std::as_writable_bytes(std::span{&value, 1})));
+        return value;
+    }
+    template <typename T>
+        requires std::is_trivially_copyable_v<T>
+    Result<void> write_value(GuestAddr to, const T& value) const {
+        return write(to, std::as_bytes(std::span{&value, 1}));
+    }
+
+    /// Ring indices: a 16-bit little-endian load or store that other CPUs see whole, with acquire or
+    /// release order against this thread's other accesses. Unaligned: a guest fault.
+    Result<std::uint16_t> load_acquire(GuestAddr from) const;
+    Result<void> store_release(GuestAddr to, std::uint16_t value) const;
+
+private:
+    GuestMemory(Mapping file, std::vector<Region> regions) noexcept
+        : file_{std::move(file)}, regions_{std::move(regions)} {}
+    Result<std::byte*> resolve(GuestAddr start, std::uint64_t size) const;
+
+    Mapping file_;
+    std::vector<Region> regions_;
+};
+
+}  // namespace holdfast::memcrypt

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/mapping.hpp"
+
+#include <sys/mman.h>
+
+namespace holdfast {
+
+Result<Mapping> Mapping::map(int fd, std::size_t size, int flags) {
+    void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (at == MAP_FAILED) return os_error("mmap");
+    Mapping mapping{{static_cast<std::byte*>(at), size}};
+    if (::madvise(at, size, MADV_DONTDUMP) < 0) return os_error("madvise DONTDUMP");
+    if (::madvise(at, size, MADV_DONTFORK) < 0) return os_error("madvise DONTFORK");
+    return mapping;
+}
+
+Result<Mapping> Mapping::shared(const UniqueFd& fd, std::size_t size) {
+    return map(fd.get(), size, MAP_SHARED);
+}
+
+Result<Mapping> Mapping::anonymous(std::size_t size) {
+    return map(-1, size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+}
+
+Mapping::~Mapping() {
+    if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
+}
+
+}  // namespace holdfast

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owning memory mappings.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "sys/fd.hpp"
+#include "sys/result.hpp"
+
+namespace holdfast {
+
+/// Sole owner of one mmap()ed range; unmapped on destruction. Kept out of core dumps and of children.
+class Mapping {
+public:
+    /// Shared, readable and writable, of `size` bytes of `fd` from its start.
+    static Result<Mapping> shared(const UniqueFd& fd, std::size_t size);
+    /// Private, zeroed memory.
+    static Result<Mapping> anonymous(std::size_t size);
+
+    Mapping() noexcept = default;
+    Mapping(Mapping&& other) noexcept : bytes_{std::exchange(other.bytes_, {})} {}
+    Mapping& operator=(Mapping&& other) noexcept {
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    ~Mapping();
+
+    [[nodiscard]] std::span<std::byte> bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::byte* data() const noexcept { return bytes_.data(); }
+    [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+
+private:
+    static Result<Mapping> map(int fd, std::size_t size, int flags);
+    explicit Mapping(std::span<std::byte> bytes) noexcept : bytes_{bytes} {}
+    std::span<std::byte> bytes_;
+};
+
+}  // namespace holdfast

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vmm/launch.hpp"
+
+#include "sys/socket.hpp"
+#include "sys/wire/codec.hpp"
+#include "vmm/io/protocol.hpp"
+
+namespace holdfast::vmm {
+namespace {
+
+// The order of descriptors in the message; bit i of a mask says that the i-th is there.
+constexpr std::array<UniqueFd LaunchFds::*, 9> kFds{
+    &LaunchFds::kvm,         &LaunchFds::kernel,         &LaunchFds::initrd,
+    &LaunchFds::io_memory,   &LaunchFds::io_requests,    &LaunchFds::io_completions,
+    &LaunchFds::console,     &LaunchFds::control_listener, &LaunchFds::control_session};
+constexpr std::uint16_t kOptionalFds = 1U << 2 | 1U << 8;
+constexpr std::uint16_t kAllFds = (1U << kFds.size()) - 1;
+
+enum class ReportKind : std::uint8_t { Started = 1, Ended = 2 };
+constexpr std::size_t kMaxReport = 1024;
+
+Result<bool> get_bool(WireReader& reader) {
+    const auto value = HF_TRY(reader.get<std::uint8_t>());
+    if (value > 1) return peer_fault("flag is neither 0 nor 1");
+    return value == 1;
+}
+
+Result<memcrypt::Tier> get_tier(WireReader& reader) {
+    const auto value = HF_TRY(reader.get<std::uint8_t>());
+    if (value > static_cast<std::uint8_t>(memcrypt::Tier::Tdx)) return peer_fault("unknown tier");
+    return static_cast<memcrypt::Tier>(value);
+}
+
+void put_devices(WireWriter& writer, const LaunchConfig& config) {
+    writer.put(static_cast<std::uint8_t>(config.disks.size()));
+    for (const DiskShape& disk : config.disks) {
+        writer.put(disk.size_bytes);
+        writer.put(static_cast<std::uint8_t>(disk.read_only));
+    }
+    writer.put(static_cast<std::uint8_t>(config.net.has_value()));
+    if (config.net) {
+        for (const std::uint8_t byte : config.net->mac) writer.put(byte);
+        writer.put(config.net->mtu);
+    }
+    writer.put(static_cast<std::uint8_t>(config.vsock_cid.has_value()));
+    if (config.vsock_cid) writer.put(*config.vsock_cid);
+}
+
+Result<void> get_devices(WireReader& reader, LaunchConfig& config) {
+    const auto disks = HF_TRY(reader.get<std::uint8_t>());
+    if (disks > io::kMaxDisks) return peer_fault("too many disks");
+    for (std::uint8_t i = 0; i < disks; ++i) {
+        const auto size = HF_TRY(reader.get<std::uint64_t>());
+        if (size % 512 != 0) return peer_fault("disk is not whole sectors");
+        config.disks.push_back({size, HF_TRY(get_bool(reader))});
+    }
+    if (HF_TRY(get_bool(reader))) {
+        NetShape net;
+        for (std::uint8_t& byte : net.mac) byte = HF_TRY(reader.get<std::uint8_t>());
+        net.mtu = HF_TRY(reader.get<std::uint16_t>());
+        if (net.mtu < 68) return peer_fault("MTU below 68");
+        config.net = net;
+    }
+    if (HF_TRY(get_bool(reader))) {
+        config.vsock_cid = HF_TRY(reader.get<std::uint32_t>());
+        if (*config.vsock_cid < 3 || *config.vsock_cid == 0xffffffff) return peer_fault("reserved CID");
+    }
+    return {};
+}
+
+Result<LaunchConfig> decode(std::span<const std::byte> bytes, std::uint16_t& fd_mask) {
+    WireReader reader{bytes};
+    LaunchConfig config;
+    fd_mask = HF_TRY(reader.get<std::uint16_t>());
+    config.name = HF_TRY(reader.get_string());
+    config.memory_bytes = HF_TRY(reader.get<std::uint64_t>());
+    config.cpus = HF_TRY(reader.get<std::uint32_t>());
+    config.tier = HF_TRY(get_tier(reader));
+    config.cmdline = HF_TRY(reader.get_string());
+    config.start_paused = HF_TRY(get_bool(reader));
+    config.virtio_console = HF_TRY(get_bool(reader));
+    HF_TRY(get_devices(reader, config));
+    HF_TRY(reader.expect_end());
+    if (config.memory_bytes < kMinMemory || config.memory_bytes > kMaxMemory ||
+        config.memory_bytes % (1ULL << 20) != 0) {
+        return peer_fault("memory size out of range or not whole MiB");
+    }
+    if (config.cpus == 0 || config.cpus > kMaxCpus) return peer_fault("number of vCPUs out of range");
+    if (config.cmdline.size() > kMaxCmdline) return peer_fault("command line too long");
+    return config;
+}
+
+}  // namespace
+
+Result<void> send_launch(const UniqueFd& socket, const LaunchConfig& config, const LaunchFds& fds) {
+    std::uint16_t mask = 0;
+    std::vector<int> numbers;
+    for (std::size_t i = 0; i < kFds.size(); ++i) {
+        if (!(fds.*kFds[i])) continue;
+        mask = static_cast<std::uint16_t>(mask | 1U << i);
+        numbers.push_back((fds.*kFds[i]).get());
+    }
+    WireWriter writer;
+    writer.put(mask);
+    writer.put_string(config.name);
+    writer.put(config.memory_bytes);
+    writer.put(config.cpus);
+    writer.put(static_cast<std::uint8_t>(config.tier));
+    writer.put_string(config.cmdline);
+    writer.put(static_cast<std::uint8_t>(config.start_paused));
+    writer.put(static_cast<std::uint8_t>(config.virtio_console));
+    put_devices(writer, config);
+    return send_message(socket, writer.bytes(), numbers);
+}
+
+Result<Launch> receive_launch(const UniqueFd& socket) {
+    Message message = HF_TRY(receive_message(socket, kMaxLaunchBytes));
+    std::uint16_t mask = 0;
+    Launch launch{.config = HF_TRY(decode(message.bytes, mask)), .fds = {}};
+    if ((mask & ~kAllFds) != 0 || (mask | kOptionalFds) != kAllFds) {
+        return peer_fault("launch message lacks a descriptor");
+    }
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < kFds.size(); ++i) {
+        if ((mask & 1U << i) == 0) continue;
+        if (next == message.fds.size()) return peer_fault("launch message lacks a descriptor");
+        launch.fds.*kFds[i] = std::move(message.fds[next++]);
+    }
+    return launch;
+}
+
+Result<void> send_started(const UniqueFd& socket) {
+    WireWriter writer;
+    writer.put(static_cast<std::uint8_t>(ReportKind::Started));
+    return send_message(socket, writer.bytes());
+}
+
+Result<void> send_ended(const UniqueFd& socket, const Ended& ended) {
+    WireWriter writer;
+    writer.put(static_cast<std::uint8_t>(ReportKind::Ended));
+    writer.put(static_cast<std::uint8_t>(ended.reason));
+    writer.put_string(ended.detail);
+    const int session = ended.control_session.get();
+    return send_message(socket, writer.bytes(), {&session, session >= 0 ? 1U : 0U});
+}
+
+Result<std::optional<VmmReport>> receive_report(const UniqueFd& socket) {
+    Message message = HF_TRY(receive_message(socket, kMaxReport));
+    if (message.bytes.empty()) return std::optional<VmmReport>{};
+    WireReader reader{message.bytes};
+    VmmReport report;
+    const auto kind = static_cast<ReportKind>(HF_TRY(reader.get<std::uint8_t>()));
+    switch (kind) {
+        case ReportKind::Started: report.started = true; break;
+        case ReportKind::Ended: {
+            const auto reason = static_cast<EndReason>(HF_TRY(reader.get<std::uint8_t>()));
+            switch (reason) {
+                case EndReason::PowerOff:
+                case EndReason::Failure:
+                case EndReason::Reboot:
+                case EndReason::Panic:
+                case EndReason::Tampered:
+                case EndReason::Killed: report.ended.reason = reason; break;
+                default: return peer_fault("unknown end reason");
+            }
+            report.ended.detail = HF_TRY(reader.get_string());
+            if (!message.fds.empty()) report.ended.control_session = std::move(message.fds[0]);
+            break;
+        }
+        default: return peer_fault("unknown report from the VMM");
+    }
+    HF_TRY(reader.expect_end());
+    return std::optional{std::move(report)};
+}
+
+}  // namespace holdfast::vmm

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the command line hands to holdfast-vmm, and what it hears back: messages on the handover
+// socket (SEQPACKET, descriptor 3). The descriptors travel with the first message (SCM_RIGHTS).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "memcrypt/guest_memory.hpp"
+#include "sys/fd.hpp"
+#include "sys/result.hpp"
+
+namespace holdfast::vmm {
+
+inline constexpr std::size_t kMaxLaunchBytes = 64 * 1024;
+inline constexpr std::uint32_t kMaxCpus = 64;
+inline constexpr std::uint64_t kMinMemory = 16ULL << 20;
+inline constexpr std::uint64_t kMaxMemory = 1ULL << 40;
+inline constexpr std::size_t kMaxCmdline = 2047;  ///< bytes; x86 Linux' COMMAND_LINE_SIZE less the zero
+
+struct DiskShape {
+    std::uint64_t size_bytes = 0;  ///< whole 512-byte sectors
+    bool read_only = false;
+};
+struct NetShape {
+    std::array<std::uint8_t, 6> mac{};
+    std::uint16_t mtu = 1500;
+};
+
+/// Everything about one VM that is not a descriptor.
+struct LaunchConfig {
+    std::string name;
+    std::uint64_t memory_bytes = 0;
+    std::uint32_t cpus = 1;
+    memcrypt::Tier tier = memcrypt::Tier::None;
+    std::string cmdline;
+    bool start_paused = false;
+    bool virtio_console = false;  ///< the console is hvc0 instead of ttyS0
+    std::vector<DiskShape> disks;
+    std::optional<NetShape> net;
+    std::optional<std::uint32_t> vsock_cid;
+};
+
+struct LaunchFds {
+    UniqueFd kvm;
+    UniqueFd kernel;             ///< bzImage or ELF, told apart by content
+    UniqueFd initrd;             ///< optional
+    UniqueFd io_memory;          ///< io::kSharedBytes memfd
+    UniqueFd io_requests;        ///< eventfd to holdfast-io
+    UniqueFd io_completions;     ///< eventfd from holdfast-io
+    UniqueFd console;            ///< stream socket to holdfast-io: guest console bytes both ways
+    UniqueFd control_listener;   ///< the QMP socket, listening
+    UniqueFd control_session;    ///< optional: a QMP client that lived through a guest reboot
+};
+
+/// Why a VM ended. The values are the exit statuses of `holdfast run` (design §7).
+enum class EndReason : std::uint8_t {
+    PowerOff = 0,
+    Failure = 1,
+    Reboot = 10,
+    Panic = 11,
+    Tampered = 12,
+    Killed = 13,
+};
+
+/// From holdfast-vmm to whoever launched it.
+struct Started {};  ///< the guest is about to run its first instruction (or paused before it)
+struct Ended {
+    EndReason reason = EndReason::Failure;
+    std::string detail;        ///< one line for people; no guest bytes
+    UniqueFd control_session;  ///< Reboot only: the QMP client to hand to the next VMM
+};
+
+Result<void> send_launch(const UniqueFd& socket, const LaunchConfig& config, const LaunchFds& fds);
+struct Launch {
+    LaunchConfig config;
+    LaunchFds fds;
+};
+/// Checks every bound above; what comes out is safe to act on.
+Result<Launch> receive_launch(const UniqueFd& socket);
+
+Result<void> send_started(const UniqueFd& socket);
+Result<void> send_ended(const UniqueFd& socket, const Ended& ended);
+struct VmmReport {
+    bool started = false;  ///< else `ended` holds
+    Ended ended;
+};
+/// None: the VMM is gone without a word.
+Result<std::optional<VmmReport>> receive_report(const UniqueFd& socket);
+
+}  // namespace holdfast::vmm

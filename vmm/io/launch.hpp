@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "sys/fd.hpp"
@@ -32,7 +33,7 @@ struct LaunchConfig {
     UniqueFd console_guest;     ///< stream socket to holdfast-vmm
     UniqueFd console_listener;  ///< Unix socket where `holdfast console` connects; one client at a time
     UniqueFd console_client;    ///< optional: the first client, already connected
-    UniqueFd console_log;       ///< append-only file, kept within kMaxConsoleLog bytes
+    UniqueFd console_log;       ///< opened for reading and writing, kept within kMaxConsoleLog bytes
     std::vector<Disk> disks;
     UniqueFd net;  ///< optional
     NetKind net_kind = NetKind::Tap;
@@ -54,5 +55,21 @@ struct VsockConnect {
 struct Failed {
     std::string detail;  ///< one line for people; no guest bytes. holdfast-io exits after it
 };
+using Report = std::variant<Ready, VsockConnect, Failed>;
+
+/// holdfast-io's end of the socket is non-blocking: EAGAIN when the command line is slow to read,
+/// because a guest chooses how many connections it asks for.
+Result<void> send_report(const UniqueFd& socket, const Report& report);
+/// None: holdfast-io is gone without a word.
+Result<std::optional<Report>> receive_report(const UniqueFd& socket);
+
+/// The command line's answer to a VsockConnect.
+struct VsockAnswer {
+    std::uint32_t token = 0;
+    UniqueFd stream;  ///< connected to PATH_<port>; empty: refused
+};
+Result<void> send_answer(const UniqueFd& socket, const VsockAnswer& answer);
+/// None: the command line has closed its end.
+Result<std::optional<VsockAnswer>> receive_answer(const UniqueFd& socket);
 
 }  // namespace holdfast::io

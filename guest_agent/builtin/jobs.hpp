@@ -16,6 +16,12 @@ void exitloop();
 void fault();
 void spin();
 void secret();
+void blk_job();
+void console();
+void vconsole();
+void rng();
+void net();
+void vsock_job();
 
 struct Job {
     std::string_view name;

@@ -13,6 +13,9 @@ import tempfile
 
 QEMU = "qemu-system-x86_64"
 DISK = ["-drive", "if=none,id=d0,format=raw,file={dir}/disk", "-device", "virtio-blk-pci,drive=d0,disable-legacy=on"]
+CONSOLE = ["-device", "virtio-serial-pci,disable-legacy=on", "-device", "virtconsole,chardev=c0", "-chardev"]
+# QEMU answers ARP for 10.0.2.2 by itself: nothing leaves the process.
+NET = ["-netdev", "user,id=n0,restrict=on", "-device", "virtio-net-pci,netdev=n0,disable-legacy=on,romfile="]
 
 # name: (command line, QEMU options, text the output must contain besides `JOB: ok`)
 CASES = {
@@ -24,6 +27,16 @@ CASES = {
     "memwalk-all": ("job=memwalk size=all", ["-m", "64"], "JOB: ok"),
     "memwalk-high": ("job=memwalk size=3G stride=2M", ["-m", "7168"], "slots=1536"),
     "memwalk-smp": ("job=memwalk size=8M cpus=2", ["-smp", "2"], "cpus=2"),
+    "blk-read": ("job=blk count=100", DISK, "requests=100"),
+    "blk-random": ("job=blk count=200 depth=32 random=1", DISK, "depth=32"),
+    "blk-verify": ("job=blk op=verify depth=16 random=1 count=100000", DISK, "bytes=16777216"),
+    "blk-large": ("job=blk op=verify depth=2 size=1M count=16", DISK, "bytes=16777216"),
+    "blk-flush": ("job=blk op=flush count=3", DISK, "requests=3"),
+    "rng": ("job=rng", ["-device", "virtio-rng-pci,disable-legacy=on"], "random="),
+    "rng-transitional": ("job=rng", ["-device", "virtio-rng-pci,disable-legacy=off"], "random="),
+    "vconsole": ("job=vconsole", [*CONSOLE, "file,id=c0,path={dir}/console"], "sent="),
+    "net-arp": ("job=net", NET, "answer_from=52550a000202"),
+    "net-tx": ("job=net mode=tx count=100", NET, "frames=100"),
     "exit-pio": ("job=exitloop count=1000", [], "exits=1000"),
     "exit-mmio": ("job=exitloop count=1000 kind=mmio", [], "exits=1000"),
 }

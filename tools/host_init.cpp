@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -57,16 +58,28 @@ void attach(const char* source, const std::string& target, const char* type, uns
     if (mount(source, target.c_str(), type, flags, options) != 0) give_up("mount %s", target.c_str());
 }
 
-/// /modules holds the modules in the order to load them, named 00, 01 and so on.
-void load_modules() {
+/// A folder of modules named 00, 01 and so on, in the order to load them.
+void load_modules(const char* folder) {
     for (int index = 0;; ++index) {
         std::array<char, 32> path{};
-        std::snprintf(path.data(), path.size(), "/modules/%02d", index);
+        std::snprintf(path.data(), path.size(), "%s/%02d", folder, index);
         const int fd = open(path.data(), O_RDONLY | O_CLOEXEC);
         if (fd < 0) return;
-        if (syscall(SYS_finit_module, fd, "", 0) != 0) std::fprintf(stderr, "host_init: module %d: %s\n", index, std::strerror(errno));
+        if (syscall(SYS_finit_module, fd, "", 0) != 0) {
+            std::fprintf(stderr, "host_init: %s: %s\n", path.data(), std::strerror(errno));
+        }
         close(fd);
     }
+}
+
+/// Loads what the root does not wait for, on the other CPU.
+pid_t load_the_rest() {
+    const pid_t pid = fork();
+    if (pid == 0) {
+        load_modules("/modules/rest");
+        _exit(0);
+    }
+    return pid;
 }
 
 /// The caller's / below a tmpfs, with this kernel's own views and fresh /run and /dev/shm over it.
@@ -101,6 +114,12 @@ void raise_loopback() {
     request.ifr_flags = IFF_UP | IFF_RUNNING;
     if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) != 0) give_up("raise lo");
     close(fd);
+}
+
+/// As systemd sets it: the kernel's own hard limit of 4096 descriptors is not what a server has.
+void raise_limits() {
+    const rlimit files{1024, 1 << 20};
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0) give_up("raise limits");
 }
 
 /// The port appears when the device's control queue has been worked through, a moment after its driver loaded.
@@ -304,8 +323,10 @@ int main() {
     attach("devtmpfs", "/dev", "devtmpfs");
     attach("proc", "/proc", "proc");
     attach("sysfs", "/sys", "sysfs");
-    load_modules();
+    const pid_t loader = load_the_rest();
+    load_modules("/modules/root");
     raise_loopback();
+    raise_limits();
     change_root();
     sethostname("emulated-host", 13);
 
@@ -321,6 +342,7 @@ int main() {
     port.receive(text);
     Command command = parse(text);
     show_modules(command.modules);
+    waitpid(loader, nullptr, 0);
     port.send('S', nullptr, 0);
     const int status = converse(port, start(command), signals);
     sync();

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Counts what `meson test` ran: every GoogleTest case, every case line of a script, else every program.
+
+A case that cannot run says `skip: no THING`. Where this machine has the THING, that is a failure. So is a
+skip that names something this file cannot check.
+
+A script with several cases prints one line each: `ok NAME`, `FAILED NAME` or `skip NAME: no THING`.
+"""
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+GTEST = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:, where .*)? \(\d+ ms\)$", re.M)
+SCRIPT = re.compile(r"^(ok|FAILED|skip) ([^:\n]+?)(?:: (.*))?$", re.M)
+REASON = re.compile(r"^skip: no (\S.*?)\.?(?:[:;,(].*)?$", re.M)
+KVM_GET_API_VERSION = 0xAE00
+
+
+def has_kvm():
+    try:
+        with open("/dev/kvm", "r+b", buffering=0) as kvm:
+            return fcntl.ioctl(kvm, KVM_GET_API_VERSION) == 12
+    except OSError:
+        return False
+
+
+def runs(*command):
+    return shutil.which(command[0]) is not None and subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def has_native_kernel_mode():
+    """Whether this KVM runs a guest's kernel at full speed: doctor finds out by trying."""
+    doctor = subprocess.run(["build/holdfast", "doctor", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    try:
+        return bool(json.loads(doctor.stdout)["linux_guests"])
+    except (ValueError, KeyError):
+        return True  # not known: then a skip must not pass for an excuse
+
+
+# What a test may lack, and how to tell that it is there. Devices, files and programs tell by their names.
+THINGS = {
+    "/dev/kvm": has_kvm,
+    "root": lambda: os.geteuid() == 0,
+    "user namespaces": lambda: runs("unshare", "--user", "--map-root-user", "true"),
+    "native kernel mode": has_native_kernel_mode,
+    "hardware VT-d or AMD-Vi": lambda: any(Path("/sys/class/iommu").glob("*")),
+}
+
+
+def present(thing):
+    if thing in THINGS:
+        return THINGS[thing]()
+    if thing.startswith("/"):
+        return os.access(thing, os.R_OK | os.W_OK)
+    return shutil.which(thing) is not None if " " not in thing else True
+
+
+def excuse(said):
+    """None if the reason for a skip holds; else why it does not."""
+    reasons = REASON.findall(said)
+    if not reasons:
+        return "skipped without saying `skip: no THING`"
+    thing = reasons[-1].strip()
+    return f"skipped for want of {thing}, which is there (or unknown to tools/test_report.py)" if present(thing) else None
+
+
+def gtest_cases(output):
+    cases, before = [], 0
+    for match in GTEST.finditer(output):
+        said = output[before:match.start()]
+        before = match.end()
+        cases.append((match[2], {"OK": "ok", "FAILED": "failed", "SKIPPED": "skip"}[match[1]], said[said.rfind("[ RUN"):]))
+    return cases
+
+
+def cases_of(run):
+    """(name, ok|failed|skip, what it said) of each case of one meson test."""
+    output = run.get("stdout", "") + run.get("stderr", "")
+    cases = gtest_cases(output) or [(m[2], {"ok": "ok", "FAILED": "failed", "skip": "skip"}[m[1]], f"skip: {m[3]}")
+                                    for m in SCRIPT.finditer(output)]
+    result = run["result"]
+    if result == "SKIP" and not any(state == "skip" for _, state, _ in cases):
+        cases.append(("", "skip", output.strip().rpartition("\n")[2]))
+    elif result not in ("OK", "SKIP", "EXPECTEDFAIL") and not any(state == "failed" for _, state, _ in cases):
+        cases.append(("", "failed", result.lower()))
+    return cases or [("", "ok", "")]
+
+
+def main():
+    build = Path(sys.argv[1])
+    logs = build / "meson-logs"
+    kept = logs / "failed"
+    shutil.rmtree(kept, ignore_errors=True)
+    try:
+        runs_ = [json.loads(line) for line in (logs / "testlog.json").read_text().splitlines()]
+    except FileNotFoundError:
+        print("test: nothing was run\n0 passed, 0 failed, 0 skipped")
+        return 1
+    counts = defaultdict(int)
+    seconds = defaultdict(float)
+    skips, failures = [], []
+    for run in runs_:
+        suite, _, name = run["name"].rpartition(" / ")
+        seconds[suite.removeprefix("holdfast:") or "(none)"] += run["duration"]
+        log = kept / (re.sub(r"[^\w.-]+", "-", name) + ".txt")
+        for case, state, said in cases_of(run):
+            full = f"{name}: {case}" if case else name
+            if state == "skip":
+                reason = " ".join(said.split("Skipped")[-1].strip().removeprefix("skip:").split())
+                wrong = excuse(said)
+                if wrong:
+                    state = "failed"
+                    failures.append((f"{full}: {wrong}", log))
+                else:
+                    skips.append(f"{full}: {reason}")
+            elif state == "failed":
+                failures.append((full, log))
+            counts[state] += 1
+        if any(path == log for _, path in failures):
+            kept.mkdir(exist_ok=True)
+            log.write_text(f"{' '.join(run['command'])}\n{run['result']}, exit status {run['returncode']}\n\n"
+                           + run.get("stdout", "") + run.get("stderr", ""))
+
+    print("\nTime by suite:")
+    for suite, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+        print(f"  {spent:7.1f} s  {suite}")
+    if skips:
+        print("\nSkipped:", *skips, sep="\n  ")
+    if failures:
+        print("\nFailed:", *(f"{what}\n      {log}" for what, log in failures), sep="\n  ")
+    print(f"\n{counts['ok']} passed, {counts['failed']} failed, {counts['skip']} skipped")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -90,6 +90,13 @@ Result<void> GuestMemory::fill_zero(GuestAddr to, std::uint64_t size) const {
     return {};
 }
 
+Result<void> GuestMemory::load(GuestAddr to, const UniqueFd& file, std::uint64_t offset,
+                               std::uint64_t size) const {
+    if (size == 0) return {};
+    std::byte* const target = HF_TRY(resolve(to, size));
+    return pread_exact(file, {target, size}, offset);
+}
+
 Result<std::uint16_t> GuestMemory::load_acquire(GuestAddr from) const {
     if (from.value() % sizeof(std::uint16_t) != 0) return guest_fault("ring index not aligned");
     std::byte* const at = HF_TRY(resolve(from, sizeof(std::uint16_t)));

@@ -51,6 +51,9 @@ public:
     Result<void> write(GuestAddr to, std::span<const std::byte> in) const;
     /// Zeroes a range; as read().
     Result<void> fill_zero(GuestAddr to, std::uint64_t size) const;
+    /// Fills guest RAM from a file, without a copy in between; as read(). A file that ends too early is an
+    /// Input error and may have filled a part.
+    Result<void> load(GuestAddr to, const UniqueFd& file, std::uint64_t offset, std::uint64_t size) const;
     /// Whether [start, start + size) lies wholly inside one region. True says nothing about later.
     [[nodiscard]] bool contains(GuestAddr start, std::uint64_t size) const noexcept;
 

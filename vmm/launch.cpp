@@ -77,6 +77,7 @@ Result<LaunchConfig> decode(std::span<const std::byte> bytes, std::uint16_t& fd_
     config.cpus = HF_TRY(reader.get<std::uint32_t>());
     config.tier = HF_TRY(get_tier(reader));
     config.cmdline = HF_TRY(reader.get_string());
+    config.flat_entry = HF_TRY(get_bool(reader));
     config.start_paused = HF_TRY(get_bool(reader));
     config.virtio_console = HF_TRY(get_bool(reader));
     HF_TRY(get_devices(reader, config));
@@ -107,6 +108,7 @@ Result<void> send_launch(const UniqueFd& socket, const LaunchConfig& config, con
     writer.put(config.cpus);
     writer.put(static_cast<std::uint8_t>(config.tier));
     writer.put_string(config.cmdline);
+    writer.put(static_cast<std::uint8_t>(config.flat_entry));
     writer.put(static_cast<std::uint8_t>(config.start_paused));
     writer.put(static_cast<std::uint8_t>(config.virtio_console));
     put_devices(writer, config);

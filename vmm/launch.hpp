@@ -37,6 +37,7 @@ struct LaunchConfig {
     std::uint32_t cpus = 1;
     memcrypt::Tier tier = memcrypt::Tier::None;
     std::string cmdline;
+    bool flat_entry = false;  ///< the kernel is our built-in guest: enter its ELF entry in 64-bit mode
     bool start_paused = false;
     bool virtio_console = false;  ///< the console is hvc0 instead of ttyS0
     std::vector<DiskShape> disks;

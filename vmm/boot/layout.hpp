@@ -33,11 +33,6 @@ inline constexpr std::uint64_t kEcamSize = 0x100000;  ///< one bus
 inline constexpr std::uint64_t kIoApic = 0xfec00000;
 inline constexpr std::uint64_t kLocalApic = 0xfee00000;
 
-// I/O APIC pins (GSIs) and ports.
-inline constexpr std::uint32_t kSerialGsi = 4;
-inline constexpr std::uint32_t kEventGsi = 5;
-inline constexpr std::uint16_t kSerialPort = 0x3f8;
-
 /// Where the RAM of a VM of this size lies: one range, or two around the hole.
 [[nodiscard]] inline std::vector<memcrypt::GuestMemory::Range> ram_ranges(std::uint64_t total) {
     std::vector<memcrypt::GuestMemory::Range> ranges{{GuestAddr{0}, std::min(total, kHoleStart)}};

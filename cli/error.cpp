@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/error.hpp"
+
+#include <array>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/output.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+constexpr std::array kCodes{
+    CodeRow{Code::Internal, "unexpected failure",
+            "The operating system refused something that only an exhausted host refuses."},
+    CodeRow{Code::Usage, "wrong usage", "The command line has an unknown verb, flag or argument."},
+    CodeRow{Code::Name, "bad name",
+            "A VM's name is 1 to 40 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit."},
+    CodeRow{Code::NotBuilt, "not built yet",
+            "The flag belongs to a part of Holdfast that this version does not have."},
+    CodeRow{Code::Value, "bad value", "The value of a flag or of a key in the configuration file."},
+    CodeRow{Code::Config, "bad configuration file",
+            "The file given to --config cannot be read, is not TOML, or has an unknown key."},
+    CodeRow{Code::NothingToBoot, "nothing to boot", "Neither --kernel nor --builtin, or both."},
+    CodeRow{Code::Tier, "memory encryption not available",
+            "The tier asked for is not built or the host lacks it. Nothing weaker is used instead."},
+    CodeRow{Code::Kernel, "kernel unusable", "The file given to --kernel cannot be opened."},
+    CodeRow{Code::Initrd, "initrd unusable", "The file given to --initrd cannot be opened."},
+    CodeRow{Code::Disk, "disk unusable",
+            "A disk image cannot be opened or is not whole sectors of 512 bytes."},
+    CodeRow{Code::DiskInUse, "disk in use",
+            "Another VM holds a lock on the image; two writers would destroy its file system."},
+    CodeRow{Code::Tap, "tap unusable", "The tap interface does not exist or may not be used."},
+    CodeRow{Code::Passt, "passt unusable", "--net user needs the program passt."},
+    CodeRow{Code::Vsock, "vsock socket unusable", "The Unix socket of --vsock cannot be made."},
+    CodeRow{Code::KvmMissing, "no KVM", "/dev/kvm does not exist or does not answer as KVM does."},
+    CodeRow{Code::KvmRights, "no rights on KVM", "This user may not open /dev/kvm."},
+    CodeRow{Code::Programs, "programs missing",
+            "holdfast-vmm or holdfast-io is not where this holdfast looks for it."},
+    CodeRow{Code::Launch, "the VM could not be started",
+            "holdfast-vmm refused the kernel, the shape or the host before the guest's first instruction."},
+    CodeRow{Code::IoFailed, "the I/O process gave up", "holdfast-io says why in the second line."},
+    CodeRow{Code::VmmDied, "holdfast-vmm ended unexpectedly",
+            "The process that runs the VM is gone; the VM was stopped."},
+    CodeRow{Code::IoDied, "holdfast-io ended unexpectedly",
+            "The process that serves disks and network is gone; the VM was stopped."},
+    CodeRow{Code::StateDirectory, "state directory unusable",
+            "The directory for sockets and logs cannot be made, or is not this user's alone."},
+    CodeRow{Code::NameInUse, "name in use", "A running VM has this name."},
+    CodeRow{Code::NoSuchVm, "no such VM", "No VM of this name is known in the state directories."},
+    CodeRow{Code::NotRunning, "not running", "The VM has ended already."},
+    CodeRow{Code::Control, "the VM does not answer", "Its QMP socket refused, or gave no answer in time."},
+    CodeRow{Code::Rights, "not allowed", "The VM belongs to another user."},
+    CodeRow{Code::Stubborn, "the guest did not power off",
+            "The guest ignored the power button until the deadline; the VM was then ended hard."},
+    CodeRow{Code::Console, "console unusable",
+            "The console has a client already, or this VM's console cannot be reached."},
+};
+
+}  // namespace
+
+std::span<const CodeRow> code_table() noexcept { return kCodes; }
+
+int Failure::exit_status() const noexcept {
+    const auto number = static_cast<unsigned>(code_);
+    return number / 100 == 1 && code_ != Code::Tier ? kExitUsage : kExitFailure;
+}
+
+void Failure::print() const {
+    const Paint paint{STDERR_FILENO};
+    print_error("{}holdfast: HF-{:04}: {}{}\n  why: {}\n  fix: {}\n", paint.red(),
+                static_cast<unsigned>(code_), what_, paint.off(), why_, fix_);
+}
+
+std::string reason_of_errno(int os_errno) {
+    const auto name = errno_name(os_errno);
+    // strerror's static buffer is fine: this program has one thread.
+    return name.empty() ? fmt::format("error {}", os_errno)
+                        : fmt::format("{} ({})", ::strerror(os_errno), name);
+}
+
+std::string reason_of(const Error& error) {
+    if (error.os_errno == 0) return error.what;
+    return fmt::format("{}: {}", error.what, reason_of_errno(error.os_errno));
+}
+
+}  // namespace holdfast::cli

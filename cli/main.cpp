@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// holdfast: reads the command line, does the one verb, and is the one place that prints failures.
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <new>
+
+#include "cli/error.hpp"
+#include "cli/output.hpp"
+#include "cli/tree.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+// Flags of design §7 whose part of Holdfast is not there yet: said plainly instead of "unknown".
+constexpr std::array<std::string_view, 5> kNotBuilt{"--clear-window", "--seal-after", "--device", "--vtpm",
+                                                    "--bundle"};
+
+[[noreturn]] void wrong_usage(const CLI::App& app, int argc, char** argv, const CLI::ParseError& error) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word{argv[i]};
+        const std::string_view flag = word.substr(0, word.find('='));
+        if (flag == "--") break;
+        if (std::ranges::find(kNotBuilt, flag) == kNotBuilt.end()) continue;
+        throw Failure{Code::NotBuilt, fmt::format("{} cannot be used yet", flag),
+                      "the part of Holdfast that it belongs to is not built in this version",
+                      "leave it out; the README's table of states says what is there"};
+    }
+    if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
+        throw Failure{Code::Usage, fmt::format("there is no verb '{}'", printable(argv[1])),
+                      "the verbs are run, list, status, console, logs, stop, kill and doctor",
+                      "holdfast --help says what each does"};
+    }
+    std::string verb;
+    for (const CLI::App* const chosen : app.get_subcommands()) verb = " " + chosen->get_name();
+    std::string why = error.what();
+    std::ranges::replace(why, '\n', ' ');
+    throw Failure{Code::Usage, "the command line is not understood", printable(why),
+                  fmt::format("holdfast{} --help shows what there is", verb)};
+}
+
+struct Dispatch {
+    const std::string& state_dir;
+    int operator()(const std::monostate&) const { return kExitUsage; }
+    int operator()(const RunOptions& options) const { return run_vm(options, state_dir); }
+    int operator()(const ListOptions& options) const { return list_vms(options, state_dir); }
+    int operator()(const StatusOptions& options) const { return show_status(options, state_dir); }
+    int operator()(const ConsoleOptions& options) const { return open_console(options, state_dir); }
+    int operator()(const LogsOptions& options) const { return show_logs(options, state_dir); }
+    int operator()(const StopOptions& options) const { return stop_vm(options, state_dir); }
+    int operator()(const KillOptions& options) const { return kill_vm(options, state_dir); }
+    int operator()(const DoctorOptions& options) const { return run_doctor(options); }
+};
+
+int dispatch(int argc, char** argv) {
+    // Freed before the verb runs: `run` lives as long as its VM and should be small.
+    Invocation invocation;
+    {
+        CLI::App app;
+        app.name("holdfast");
+        app.set_version_flag("--version", std::string{"holdfast " HF_VERSION});
+        declare(app, invocation);
+        try {
+            app.parse(argc, argv);
+        } catch (const CLI::Success& help) {
+            return app.exit(help);
+        } catch (const CLI::ParseError& error) {
+            wrong_usage(app, argc, argv, error);
+        }
+    }
+    if (!invocation.state_dir.empty()) {
+        invocation.state_dir = std::filesystem::absolute(invocation.state_dir).string();
+    }
+    return std::visit(Dispatch{invocation.state_dir}, invocation.verb);
+}
+
+}  // namespace
+}  // namespace holdfast::cli
+
+int main(int argc, char** argv) {
+    using namespace holdfast::cli;
+    try {
+        return dispatch(argc, argv);
+    } catch (const Failure& failure) {
+        failure.print();
+        return failure.exit_status();
+    } catch (const std::exception& error) {
+        const Failure failure{Code::Internal, "an operation that should always work did not", error.what(),
+                              "look at the host's limits (descriptors, processes, memory); else report this"};
+        failure.print();
+        return failure.exit_status();
+    }
+}

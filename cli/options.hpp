@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line as values, one struct a verb. The flags themselves are declared in tree.cpp.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "cli/shape.hpp"
+
+namespace holdfast::cli {
+
+struct RunOptions {
+    Settings settings;
+    std::string config;
+    bool detach = false;
+    bool json = false;
+};
+struct ListOptions {
+    bool json = false;
+};
+struct StatusOptions {
+    std::string name;
+    bool json = false;
+};
+struct ConsoleOptions {
+    std::string name;
+};
+struct LogsOptions {
+    std::string name;
+    bool follow = false;
+    bool console = false;
+};
+struct StopOptions {
+    std::string name;
+    std::uint64_t timeout_seconds = 30;
+};
+struct KillOptions {
+    std::string name;
+};
+struct DoctorOptions {
+    bool json = false;
+};
+
+struct Invocation {
+    std::string state_dir;  ///< absolute; empty: the default
+    std::variant<std::monostate, RunOptions, ListOptions, StatusOptions, ConsoleOptions, LogsOptions,
+                 StopOptions, KillOptions, DoctorOptions>
+        verb;
+};
+
+// One verb a file; each returns the exit status or throws Failure.
+int run_vm(const RunOptions& options, const std::string& state_dir);
+int list_vms(const ListOptions& options, const std::string& state_dir);
+int show_status(const StatusOptions& options, const std::string& state_dir);
+int open_console(const ConsoleOptions& options, const std::string& state_dir);
+int show_logs(const LogsOptions& options, const std::string& state_dir);
+int stop_vm(const StopOptions& options, const std::string& state_dir);
+int kill_vm(const KillOptions& options, const std::string& state_dir);
+int run_doctor(const DoctorOptions& options);
+
+}  // namespace holdfast::cli

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/resources.hpp"
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/error.hpp"
+#include "cli/output.hpp"
+#include "guest_agent/builtin/image.hpp"
+#include "sys/socket.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+constexpr std::uint64_t kSector = 512;
+constexpr std::uint16_t kPlainMtu = 1500;
+
+UniqueFd open_kvm() {
+    UniqueFd fd{::open("/dev/kvm", O_RDWR | O_CLOEXEC)};
+    if (fd) return fd;
+    const Error error = os_error("open /dev/kvm");
+    if (error.os_errno == EACCES || error.os_errno == EPERM) {
+        throw Failure{Code::KvmRights, "this user may not use /dev/kvm", reason_of(error),
+                      "join its group: sudo usermod -aG kvm $USER, then log in again (holdfast doctor says more)"};
+    }
+    throw Failure{Code::KvmMissing, "/dev/kvm cannot be opened", reason_of(error),
+                  "load kvm_intel or kvm_amd, and switch virtualization on in the firmware (holdfast doctor)"};
+}
+
+UniqueFd open_boot_file(Code code, const char* role, const std::string& path) {
+    // O_NONBLOCK: a FIFO in place of a file must be refused, not waited for.
+    UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    const auto fail = [&](const Error& error) {
+        throw Failure{code, fmt::format("the {} '{}' cannot be used", role, printable(path)),
+                      reason_of(error), "give a file that exists and that this user may read"};
+    };
+    if (!fd) fail(os_error("open"));
+    const auto size = file_size(fd);
+    if (!size) fail(size.error());
+    if (*size == 0) fail(input_error("the file is empty"));
+    return fd;
+}
+
+UniqueFd builtin_kernel() {
+    const auto image = guest_agent::builtin_image();
+    UniqueFd fd = expect(sealed_memfd("holdfast-builtin", image.size()));
+    expect(write_all(fd, image));
+    return fd;
+}
+
+// O_DIRECT where the file system can serve single sectors that way; elsewhere the page cache is used.
+bool make_direct(const UniqueFd& fd) {
+    struct statx status {};
+    if (::statx(fd.get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) < 0 ||
+        (status.stx_mask & STATX_DIOALIGN) == 0 || status.stx_dio_offset_align == 0 ||
+        status.stx_dio_offset_align > kSector || status.stx_dio_mem_align > 4096) {
+        return false;
+    }
+    const int flags = ::fcntl(fd.get(), F_GETFL);
+    return flags >= 0 && ::fcntl(fd.get(), F_SETFL, flags | O_DIRECT) == 0;
+}
+
+Result<std::uint64_t> disk_size(const UniqueFd& fd) {
+    struct stat status {};
+    if (::fstat(fd.get(), &status) < 0) return os_error("fstat");
+    if (S_ISREG(status.st_mode)) return static_cast<std::uint64_t>(status.st_size);
+    if (!S_ISBLK(status.st_mode)) return input_error("it is neither a regular file nor a block device");
+    std::uint64_t size = 0;
+    if (::ioctl(fd.get(), BLKGETSIZE64, &size) < 0) return os_error("BLKGETSIZE64");
+    return size;
+}
+
+io::Disk open_disk(const DiskChoice& choice) {
+    const int mode = choice.read_only ? O_RDONLY : O_RDWR;
+    UniqueFd fd{::open(choice.path.c_str(), mode | O_CLOEXEC | O_NONBLOCK)};
+    const auto fail = [&](const Error& error, std::string fix) {
+        throw Failure{Code::Disk, fmt::format("the disk '{}' cannot be used", printable(choice.path)),
+                      reason_of(error), std::move(fix)};
+    };
+    if (!fd) {
+        const Error error = os_error("open");
+        const bool rights = error.os_errno == EACCES || error.os_errno == EROFS || error.os_errno == EPERM;
+        fail(error, rights && !choice.read_only ? "give the user write access, or add ,ro"
+                                                : "give an image that exists: truncate -s 1G FILE makes one");
+    }
+    const auto size = disk_size(fd);
+    if (!size) fail(size.error(), "give a raw image or a block device");
+    if (*size == 0 || *size % kSector != 0) {
+        fail(input_error("its size is not whole sectors of 512 bytes"), "truncate -s %512 FILE rounds it up");
+    }
+    // The lock belongs to the open file, which holdfast-io shares: it lasts as long as anybody can write.
+    struct flock lock {};
+    lock.l_type = static_cast<short>(choice.read_only ? F_RDLCK : F_WRLCK);
+    lock.l_whence = SEEK_SET;
+    if (::fcntl(fd.get(), F_OFD_SETLK, &lock) < 0) {
+        if (errno != EAGAIN && errno != EACCES) fail(os_error("lock"), "use a file system with locks");
+        throw Failure{Code::DiskInUse, fmt::format("the disk '{}' is in use", printable(choice.path)),
+                      choice.read_only ? "another program has it open for writing"
+                                       : "another program uses it, and two writers would destroy it",
+                      "end the other VM first, or give both the image with ,ro"};
+    }
+    io::Disk disk{.size_bytes = *size, .read_only = choice.read_only, .direct = make_direct(fd)};
+    disk.file = std::move(fd);
+    return disk;
+}
+
+UniqueFd open_tap(const std::string& name, std::uint16_t& mtu) {
+    const auto fail = [&](const Error& error) {
+        throw Failure{Code::Tap, fmt::format("the tap interface '{}' cannot be used", printable(name)),
+                      reason_of(error),
+                      fmt::format("make it: ip tuntap add {} mode tap user $USER; ip link set {} up; "
+                                  "or use --net user",
+                                  printable(name), printable(name))};
+    };
+    // TUNSETIFF would make one that is not there, and nobody would have connected it to anything.
+    if (::if_nametoindex(name.c_str()) == 0) fail(os_error("find interface"));
+    UniqueFd fd{::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK)};
+    if (!fd) fail(os_error("open /dev/net/tun"));
+    ifreq request{};
+    name.copy(request.ifr_name, IFNAMSIZ - 1);
+    request.ifr_flags = IFF_TAP | IFF_NO_PI;
+    if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) fail(os_error("TUNSETIFF"));
+    const UniqueFd any{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    if (::ioctl(any.get(), SIOCGIFMTU, &request) == 0 && request.ifr_mtu >= 68 && request.ifr_mtu < 65536) {
+        mtu = static_cast<std::uint16_t>(request.ifr_mtu);
+    }
+    return fd;
+}
+
+std::string find_passt() {
+    const char* const path = std::getenv("PATH");
+    std::string rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+    rest += ":/usr/bin";
+    for (std::size_t start = 0; start < rest.size();) {
+        const std::size_t end = std::min(rest.find(':', start), rest.size());
+        const std::string candidate = rest.substr(start, end - start) + "/passt";
+        if (candidate.front() == '/' && ::access(candidate.c_str(), X_OK) == 0) return candidate;
+        start = end + 1;
+    }
+    throw Failure{Code::Passt, "--net user needs passt", "the program passt is not in PATH",
+                  "install it (apt install passt), or use --net tap=IF"};
+}
+
+// Locally administered, and the same for the same name, so that a guest keeps its leases.
+std::array<std::uint8_t, 6> mac_of(const std::string& name) {
+    std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    std::array<std::uint8_t, 6> mac{0x02};
+    for (std::size_t i = 1; i < mac.size(); ++i) mac[i] = static_cast<std::uint8_t>(hash >> (8 * i));
+    return mac;
+}
+
+UniqueFd listen_vsock(const std::string& path) {
+    auto listener = listen_unix(path);
+    if (!listener && listener.error().os_errno == EADDRINUSE) {
+        // A socket that refuses connections was left by a process that is gone.
+        const auto probe = connect_unix(path);
+        if (!probe && probe.error().os_errno == ECONNREFUSED && ::unlink(path.c_str()) == 0) {
+            listener = listen_unix(path);
+        }
+    }
+    if (listener) return std::move(*listener);
+    throw Failure{Code::Vsock, fmt::format("the vsock socket '{}' cannot be made", printable(path)),
+                  reason_of(listener.error()),
+                  "give a path in a directory that this user may write, and that no other VM uses"};
+}
+
+UniqueFd open_log(const std::string& path, int flags) {
+    UniqueFd fd{::open(path.c_str(), flags | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)};
+    if (fd) return fd;
+    throw Failure{Code::StateDirectory, fmt::format("the log '{}' cannot be made", path),
+                  reason_of(os_error("open")), "give --state-dir a directory that this user may write"};
+}
+
+UniqueFd listen_in_state(const std::string& path) {
+    auto listener = listen_unix(path);
+    if (listener) return std::move(*listener);
+    throw Failure{Code::StateDirectory, fmt::format("the socket '{}' cannot be made", path),
+                  reason_of(listener.error()), "give --state-dir a directory with a shorter path"};
+}
+
+}  // namespace
+
+SocketFile::~SocketFile() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+}
+
+Resources open_resources(const Shape& shape, const StateDirectory& directory) {
+    Resources all;
+    all.kvm = open_kvm();
+    all.kernel = shape.builtin ? builtin_kernel() : open_boot_file(Code::Kernel, "kernel", shape.kernel);
+    if (!shape.initrd.empty()) all.initrd = open_boot_file(Code::Initrd, "initrd", shape.initrd);
+    for (const DiskChoice& disk : shape.disks) all.disks.push_back(open_disk(disk));
+    if (shape.net) {
+        all.net = vmm::NetShape{.mac = mac_of(shape.name), .mtu = kPlainMtu};
+        if (shape.tap.empty()) all.passt = find_passt();
+        else all.tap = open_tap(shape.tap, all.net->mtu);
+    }
+    if (shape.vsock) {
+        const std::string path = std::filesystem::absolute(shape.vsock->path).string();
+        all.vsock_listener = listen_vsock(path);
+        all.vsock_file = SocketFile{path};
+    }
+    all.qmp_listener = listen_in_state(directory.file(kQmpSocket));
+    all.console_listener = listen_in_state(directory.file(kConsoleSocket));
+    all.console_log = open_log(directory.file(kConsoleLog), O_RDWR);
+    all.vmm_log = open_log(directory.file(kVmmLog), O_RDWR | O_APPEND);
+    return all;
+}
+
+std::string program_directory() {
+    std::error_code ignored;
+    const auto here = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+    const std::filesystem::path candidates[] = {here, here.parent_path() / "libexec" / "holdfast"};
+    for (const auto& directory : candidates) {
+        if (::access((directory / "holdfast-vmm").c_str(), X_OK) == 0 &&
+            ::access((directory / "holdfast-io").c_str(), X_OK) == 0) {
+            return directory.string();
+        }
+    }
+    throw Failure{Code::Programs, "holdfast-vmm and holdfast-io are not there",
+                  fmt::format("they are neither in {} nor in {}", candidates[0].string(),
+                              candidates[1].string()),
+                  "build or install all of Holdfast: ninja -C build, meson install -C build"};
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything of the host that one VM uses, opened and checked before any process is started. This is
+// the only place where a path that the user gave is opened.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/shape.hpp"
+#include "cli/state.hpp"
+#include "sys/fd.hpp"
+#include "vmm/io/launch.hpp"
+#include "vmm/launch.hpp"
+
+namespace holdfast::cli {
+
+/// A Unix socket's file, removed with its owner.
+class SocketFile {
+public:
+    SocketFile() noexcept = default;
+    explicit SocketFile(std::string path) noexcept : path_{std::move(path)} {}
+    SocketFile(SocketFile&& other) noexcept : path_{std::exchange(other.path_, {})} {}
+    SocketFile& operator=(SocketFile&& other) noexcept {
+        std::swap(path_, other.path_);
+        return *this;
+    }
+    ~SocketFile();
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+private:
+    std::string path_;
+};
+
+/// Kept for the VM's whole life: a guest that reboots gets the same ones.
+struct Resources {
+    UniqueFd kvm;
+    UniqueFd kernel;
+    UniqueFd initrd;
+    std::vector<io::Disk> disks;
+    UniqueFd tap;
+    std::optional<vmm::NetShape> net;
+    std::string passt;  ///< path of the program; empty: none
+    UniqueFd vsock_listener;
+    SocketFile vsock_file;
+    UniqueFd qmp_listener;
+    UniqueFd console_listener;
+    UniqueFd console_log;
+    UniqueFd vmm_log;
+};
+
+[[nodiscard]] Resources open_resources(const Shape& shape, const StateDirectory& directory);
+
+/// The directory of holdfast-vmm and holdfast-io: beside this program, or ../libexec/holdfast.
+[[nodiscard]] std::string program_directory();
+
+}  // namespace holdfast::cli

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// holdfast run: in the foreground the console, or detached with a supervisor in the background.
+#include <array>
+#include <cerrno>
+#include <ctime>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/error.hpp"
+#include "cli/options.hpp"
+#include "cli/output.hpp"
+#include "cli/state.hpp"
+#include "cli/supervisor.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+using vmm::EndReason;
+
+Record record_of(const Shape& shape, const StateDirectory& directory) {
+    return {.name = shape.name,
+            .state = "starting",
+            .pid = ::getpid(),
+            .tier = std::string{memcrypt::tier_name(shape.tier)},
+            .memory_bytes = shape.memory_bytes,
+            .cpus = shape.cpus,
+            .boots = shape.builtin ? "builtin" : shape.kernel,
+            .started_at = std::time(nullptr),
+            .qmp_socket = directory.file(kQmpSocket),
+            .console_socket = directory.file(kConsoleSocket)};
+}
+
+void say_protection(const Shape& shape) {
+    print_error("holdfast: {}: memory encryption {}: {}\n", shape.name, memcrypt::tier_name(shape.tier),
+                memcrypt::tier_limit(shape.tier));
+}
+
+void say_end(const Shape& shape, const End& end) {
+    const char* words = "";
+    switch (end.reason) {
+        case EndReason::PowerOff: words = "the guest powered off"; break;
+        case EndReason::Failure: words = "the VM failed"; break;
+        case EndReason::Reboot: words = "the guest rebooted"; break;
+        case EndReason::Panic: words = "the guest panicked"; break;
+        case EndReason::Tampered: words = "guest memory was tampered with: the VM was stopped"; break;
+        case EndReason::Killed: words = "the VM was killed"; break;
+    }
+    print_error("holdfast: {}: {}{}{}\n", shape.name, words, end.detail.empty() ? "" : ": ", end.detail);
+}
+
+// Keeps the record true however the VM ends.
+class Bookkeeping {
+public:
+    Bookkeeping(const Shape& shape, StateDirectory& directory)
+        : directory_{directory}, record_{record_of(shape, directory)} {
+        directory_.write_record(record_);
+    }
+    const Record& started(bool paused) {
+        record_.state = paused ? "paused" : "running";
+        directory_.write_record(record_);
+        return record_;
+    }
+    void ended(const End& end, int exit_status, std::uint32_t reboots) {
+        record_.state = "ended";
+        record_.ended_at = std::time(nullptr);
+        record_.end_reason = reason_word(end.reason);
+        record_.end_detail = end.detail;
+        record_.exit_status = exit_status;
+        record_.reboots = reboots;
+        directory_.write_record(record_);
+    }
+
+private:
+    StateDirectory& directory_;
+    Record record_;
+};
+
+int run_foreground(const Shape& shape, const std::string& state_dir) {
+    const Signals signals;
+    StateDirectory directory = StateDirectory::claim(state_root(state_dir), shape.name);
+    Resources resources = open_resources(shape, directory);
+    Bookkeeping book{shape, directory};
+    End end;
+    {
+        Supervisor supervisor{shape, resources, signals, [&] { book.started(shape.paused); }};
+        say_protection(shape);
+        supervisor.attach_console();
+        end = supervisor.run();
+    }
+    if (end.reason != EndReason::PowerOff || ::isatty(STDERR_FILENO) == 1) say_end(shape, end);
+    return static_cast<int>(end.reason);
+}
+
+void redirect(int fd, int target) {
+    if (::dup2(fd, target) < 0) expect(Result<void>{os_error("dup2")});
+}
+
+// The background half: prints its failures where the user still looks until `answer` is closed.
+int supervise_detached(const Shape& shape, const RunOptions& options, const std::string& root, UniqueFd answer) {
+    const Signals signals;
+    forget_old_vms(root);
+    StateDirectory directory = StateDirectory::claim(root, shape.name);
+    Resources resources = open_resources(shape, directory);
+    Bookkeeping book{shape, directory};
+    const int log = resources.vmm_log.get();
+    const auto started = [&] {
+        const Record& record = book.started(shape.paused);
+        const std::string words = options.json ? to_json(record) : record.name + '\n';
+        // Whoever asked has gone: then nobody wants the VM either.
+        expect(write_all(answer, std::as_bytes(std::span{words})));
+        const UniqueFd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+        redirect(null.get(), STDIN_FILENO);
+        redirect(null.get(), STDOUT_FILENO);
+        redirect(log, STDERR_FILENO);
+        if (::chdir("/") < 0) expect(Result<void>{os_error("chdir")});
+        directory.keep_record();
+        answer.reset();
+    };
+    std::uint32_t reboots = 0;
+    try {
+        Supervisor supervisor{shape, resources, signals, started};
+        say_protection(shape);
+        const End end = supervisor.run();
+        reboots = supervisor.reboots();
+        book.ended(end, static_cast<int>(end.reason), reboots);
+        say_end(shape, end);
+        return static_cast<int>(end.reason);
+    } catch (const Failure& failure) {
+        book.ended({.reason = EndReason::Failure, .detail = failure.what()}, failure.exit_status(), reboots);
+        throw;
+    }
+}
+
+// Returns in the background process with its exit status; leaves in the foreground one.
+int run_detached(const Shape& shape, const RunOptions& options, const std::string& state_dir) {
+    const std::string root = state_root(state_dir);
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) < 0) expect(Result<void>{os_error("pipe")});
+    UniqueFd answer{ends[0]};
+    UniqueFd answer_writer{ends[1]};
+    const pid_t supervisor = ::fork();
+    if (supervisor < 0) expect(Result<void>{os_error("fork")});
+    if (supervisor == 0) {
+        answer.reset();
+        ::setsid();
+        return supervise_detached(shape, options, root, std::move(answer_writer));
+    }
+    answer_writer.reset();
+    std::string words;
+    std::array<char, 4096> part;
+    while (true) {
+        const ssize_t got = ::read(answer.get(), part.data(), part.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) break;
+        words.append(part.data(), static_cast<std::size_t>(got));
+    }
+    if (!words.empty()) {
+        write_text(STDOUT_FILENO, words);
+        return 0;
+    }
+    int status = 0;
+    while (::waitpid(supervisor, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : kExitFailure;
+}
+
+}  // namespace
+
+int run_vm(const RunOptions& options, const std::string& state_dir) {
+    if (options.json && !options.detach) {
+        throw Failure{Code::Usage, "--json is given without --detach",
+                      "in the foreground standard output is the guest's console", "add --detach, or leave out --json"};
+    }
+    const Settings file = options.config.empty() ? Settings{} : read_config(options.config);
+    const Shape shape = resolve(options.settings, file);
+    return options.detach ? run_detached(shape, options, state_dir) : run_foreground(shape, state_dir);
+}
+
+}  // namespace holdfast::cli

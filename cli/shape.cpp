@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/shape.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include <fmt/format.h>
+#include <sys/random.h>
+
+#include "cli/error.hpp"
+#include "cli/output.hpp"
+#include "vmm/io/protocol.hpp"
+#include "vmm/launch.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+using enum SettingKind;
+
+constexpr std::array kSettings{
+    Setting{"name", Text, PathPart::None, "NAME", "the VM's name; made up when not given", ""},
+    Setting{"kernel", Text, PathPart::Front, "FILE",
+            "Linux kernel to boot: a bzImage, or an ELF with a PVH note (vmlinux)", ""},
+    Setting{"initrd", Text, PathPart::Front, "FILE", "initial RAM disk for the kernel", ""},
+    Setting{"cmdline", Text, PathPart::None, "TEXT", "command line of the kernel or the built-in guest", ""},
+    Setting{"builtin", Flag, PathPart::None, "",
+            "boot the tiny guest inside this program; --cmdline \"job=NAME ...\" says what it does", ""},
+    Setting{"memory", Number, PathPart::None, "SIZE", "guest memory, whole MiB: 512M, 2G (default 512M)", ""},
+    Setting{"cpus", Number, PathPart::None, "N", "virtual CPUs, 1 to 64 (default 1)", ""},
+    Setting{"memory-encryption", Text, PathPart::None, "TIER",
+            "what protects guest memory; never replaced by something weaker", "none software sev-snp"},
+    Setting{"disk", List, PathPart::Front, "FILE[,ro]", "raw disk image, at most 16; ,ro: read-only", ""},
+    Setting{"net", Text, PathPart::None, "user|tap=IF",
+            "network: user (passt, needs no privileges), or a tap interface", "user tap="},
+    Setting{"vsock", Text, PathPart::AfterEquals, "CID=PATH",
+            "vsock by a Unix socket: clients write CONNECT port; guest connections go to PATH_port", ""},
+    Setting{"console", Text, PathPart::None, "KIND",
+            "console device: serial (ttyS0) or virtio (hvc0); default serial", "serial virtio"},
+    Setting{"on-reboot", Text, PathPart::None, "ACTION",
+            "when the guest reboots: restart it (default), or exit with status 10", "restart exit"},
+    Setting{"paused", Flag, PathPart::None, "", "do not run the guest until QMP's cont", ""},
+};
+
+[[noreturn]] void bad_value(std::string_view setting, std::string_view value, std::string why,
+                            std::string fix) {
+    throw Failure{Code::Value, fmt::format("--{} '{}' cannot be used", setting, printable(value)),
+                  std::move(why), std::move(fix)};
+}
+
+template <typename T>
+std::optional<T> parse_number(std::string_view text) noexcept {
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+// Flags and file, one setting at a time.
+class Chosen {
+public:
+    Chosen(const Settings& flags, const Settings& file) : flags_{flags}, file_{file} {}
+    [[nodiscard]] const std::vector<std::string>& all(std::string_view name) const {
+        static const std::vector<std::string> none;
+        if (const auto it = flags_.find(name); it != flags_.end()) return it->second;
+        if (const auto it = file_.find(name); it != file_.end()) return it->second;
+        return none;
+    }
+    [[nodiscard]] bool has(std::string_view name) const { return !all(name).empty(); }
+    [[nodiscard]] std::string text(std::string_view name) const {
+        return has(name) ? all(name).back() : std::string{};
+    }
+    [[nodiscard]] bool flag(std::string_view name) const { return text(name) == "true"; }
+    /// Which of `words` the setting says; the first when it is not given.
+    [[nodiscard]] std::size_t word(std::string_view name, std::span<const std::string_view> words) const {
+        if (!has(name)) return 0;
+        const std::string value = text(name);
+        const auto it = std::ranges::find(words, value);
+        if (it == words.end()) {
+            bad_value(name, value, "it is not one of the words it can be",
+                      fmt::format("use one of: {}", fmt::join(words, ", ")));
+        }
+        return static_cast<std::size_t>(it - words.begin());
+    }
+
+private:
+    const Settings& flags_;
+    const Settings& file_;
+};
+
+std::string generated_name() {
+    std::uint32_t number = 0;
+    if (::getrandom(&number, sizeof number, 0) != sizeof number) number = 0;
+    return fmt::format("vm-{:08x}", number);
+}
+
+memcrypt::Tier resolve_tier(const Chosen& chosen) {
+    constexpr std::array<std::string_view, 3> words{"none", "software", "sev-snp"};
+    switch (chosen.word("memory-encryption", words)) {
+        case 0: return memcrypt::Tier::None;
+        case 1:
+            throw Failure{Code::Tier, "memory encryption 'software' is not available",
+                          "this version of holdfast does not have the software tier yet",
+                          "wait for a version that has it, or ask for --memory-encryption none by name"};
+        default:
+            throw Failure{Code::Tier, "memory encryption 'sev-snp' is not available",
+                          "this version of holdfast cannot launch SEV-SNP guests yet",
+                          "wait for a version that has it, or ask for --memory-encryption none by name"};
+    }
+}
+
+void resolve_boot(const Chosen& chosen, const Settings& flags, Shape& shape) {
+    shape.builtin = chosen.flag("builtin");
+    shape.kernel = chosen.text("kernel");
+    shape.initrd = chosen.text("initrd");
+    shape.cmdline = chosen.text("cmdline");
+    const bool both_from_one_place = flags.contains("builtin") == flags.contains("kernel");
+    if (shape.builtin && !shape.kernel.empty() && !both_from_one_place) {
+        // A flag says otherwise than the file: the flag's way of booting is meant.
+        if (flags.contains("builtin")) shape.kernel.clear(), shape.initrd.clear();
+        else shape.builtin = false;
+    }
+    if (shape.builtin == !shape.kernel.empty()) {
+        throw Failure{Code::NothingToBoot,
+                      shape.builtin ? "both --builtin and --kernel are given" : "there is nothing to boot",
+                      "a VM boots exactly one of the built-in guest and a kernel file",
+                      "give --kernel FILE (with --initrd FILE), or --builtin"};
+    }
+    if (shape.builtin && !shape.initrd.empty()) {
+        throw Failure{Code::NothingToBoot, "--initrd is given with --builtin",
+                      "the built-in guest has no use for an initrd", "leave out one of the two"};
+    }
+    if (shape.cmdline.size() > vmm::kMaxCmdline) {
+        bad_value("cmdline", shape.cmdline.substr(0, 20) + "...",
+                  fmt::format("it has {} bytes", shape.cmdline.size()),
+                  fmt::format("shorten it to {} bytes", vmm::kMaxCmdline));
+    }
+    // Both would be cut short where C strings end, in other places than people see.
+    if (shape.cmdline.find('\0') != std::string::npos) {
+        bad_value("cmdline", shape.cmdline, "it contains a zero byte", "remove it");
+    }
+}
+
+void resolve_size(const Chosen& chosen, Shape& shape) {
+    constexpr std::uint64_t mib = 1ULL << 20;
+    if (chosen.has("memory")) {
+        const std::string text = chosen.text("memory");
+        const auto size = parse_size(text);
+        if (!size || *size < vmm::kMinMemory || *size > vmm::kMaxMemory || *size % mib != 0) {
+            bad_value("memory", text, "guest memory is whole MiB, from 16M to 1T",
+                      "give a size such as 512M or 2G");
+        }
+        shape.memory_bytes = *size;
+    }
+    if (chosen.has("cpus")) {
+        const std::string text = chosen.text("cpus");
+        const auto cpus = parse_number<std::uint32_t>(text);
+        if (!cpus || *cpus == 0 || *cpus > vmm::kMaxCpus) {
+            bad_value("cpus", text, fmt::format("a VM has 1 to {} virtual CPUs", vmm::kMaxCpus),
+                      "give a number in that range");
+        }
+        shape.cpus = *cpus;
+    }
+}
+
+DiskChoice parse_disk(std::string_view text) {
+    DiskChoice disk;
+    disk.read_only = text.ends_with(",ro");
+    if (disk.read_only) text.remove_suffix(3);
+    disk.path = text;
+    if (disk.path.empty()) bad_value("disk", text, "no file is named", "give FILE or FILE,ro");
+    return disk;
+}
+
+VsockChoice parse_vsock(std::string_view text) {
+    const std::size_t equals = text.find('=');
+    const auto cid = parse_number<std::uint32_t>(text.substr(0, equals));
+    if (equals == std::string_view::npos || !cid || *cid < 3 || *cid == 0xffffffff ||
+        equals + 1 == text.size()) {
+        bad_value("vsock", text, "it is not CID=PATH with a CID from 3 to 4294967294",
+                  "give for example --vsock 3=/run/user/1000/vm.vsock");
+    }
+    // "_" and a port of up to ten digits follow, and the whole must fit into a socket's address.
+    if (text.size() - equals - 1 > 107 - 11) {
+        bad_value("vsock", text, "the path is too long for a Unix socket", "use one of at most 96 bytes");
+    }
+    return {.cid = *cid, .path = std::string{text.substr(equals + 1)}};
+}
+
+void resolve_devices(const Chosen& chosen, Shape& shape) {
+    for (const std::string& disk : chosen.all("disk")) shape.disks.push_back(parse_disk(disk));
+    if (shape.disks.size() > io::kMaxDisks) {
+        bad_value("disk", shape.disks.back().path, fmt::format("a VM has at most {} disks", io::kMaxDisks),
+                  "leave out the rest");
+    }
+    if (chosen.has("net")) {
+        const std::string net = chosen.text("net");
+        shape.net = true;
+        if (net.starts_with("tap=")) shape.tap = net.substr(4);
+        // 15: IFNAMSIZ less the zero.
+        if (net != "user" && (shape.tap.empty() || shape.tap.size() > 15)) {
+            bad_value("net", net, "it is neither user nor tap=IF with an interface's name",
+                      "give --net user, or --net tap=tap0");
+        }
+    }
+    if (chosen.has("vsock")) shape.vsock = parse_vsock(chosen.text("vsock"));
+    constexpr std::array<std::string_view, 2> consoles{"serial", "virtio"};
+    shape.console = chosen.word("console", consoles) == 0 ? ConsoleKind::Serial : ConsoleKind::Virtio;
+}
+
+}  // namespace
+
+std::span<const Setting> setting_table() noexcept { return kSettings; }
+
+std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
+    unsigned shift = 0;
+    if (!text.empty()) {
+        switch (text.back()) {
+            case 'K': case 'k': shift = 10; break;
+            case 'M': case 'm': shift = 20; break;
+            case 'G': case 'g': shift = 30; break;
+            case 'T': case 't': shift = 40; break;
+            default: break;
+        }
+    }
+    if (shift != 0) text.remove_suffix(1);
+    const auto number = parse_number<std::uint64_t>(text);
+    if (!number || *number > (~std::uint64_t{0} >> shift)) return std::nullopt;
+    return *number << shift;
+}
+
+void check_name(std::string_view name) {
+    const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+    const auto allowed = [&](char c) { return plain(c) || c == '.' || c == '_' || c == '-'; };
+    if (!name.empty() && name.size() <= 40 && plain(name.front()) && std::ranges::all_of(name, allowed)) return;
+    throw Failure{Code::Name, fmt::format("'{}' cannot be a VM's name", printable(name.substr(0, 60))),
+                  "a name is 1 to 40 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit",
+                  "choose such a name, or leave it out and one is made up"};
+}
+
+Shape resolve(const Settings& flags, const Settings& file) {
+    const Chosen chosen{flags, file};
+    Shape shape;
+    shape.name = chosen.has("name") ? chosen.text("name") : generated_name();
+    check_name(shape.name);
+    resolve_boot(chosen, flags, shape);
+    resolve_size(chosen, shape);
+    shape.tier = resolve_tier(chosen);
+    resolve_devices(chosen, shape);
+    constexpr std::array<std::string_view, 2> reboots{"restart", "exit"};
+    shape.on_reboot = chosen.word("on-reboot", reboots) == 0 ? OnReboot::Restart : OnReboot::Exit;
+    shape.paused = chosen.flag("paused");
+    return shape;
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/supervisor.hpp"
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+
+#include <fmt/format.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli/error.hpp"
+#include "cli/output.hpp"
+#include "sys/eventfd.hpp"
+#include "sys/socket.hpp"
+#include "vmm/io/ring.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+using std::chrono::milliseconds;
+using vmm::EndReason;
+
+// What a process of ours may take to leave after it was told, or has said, that the VM has ended.
+constexpr milliseconds kGrace{2000};
+// How often the size of vmm.log is looked at, and what it may grow to in between and before.
+constexpr milliseconds kLogCheck{60'000};
+constexpr off_t kMaxVmmLog = 4 << 20;
+constexpr std::size_t kTail = 1024;
+
+std::string ending_words(const Ending& ending) {
+    return ending.signalled ? fmt::format("signal {} ({})", ending.value, ::strsignal(ending.value))
+                            : fmt::format("exit status {}", ending.value);
+}
+
+UniqueFd eventfd() {
+    return expect(expect(EventFd::create()).fd().duplicate());
+}
+
+// Must not wait for a listener that does not accept: the guest chooses when this is called.
+UniqueFd connect_now(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) return {};
+    path.copy(address.sun_path, path.size());
+    UniqueFd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    // SAFETY: the sockets API takes every address family through this one type.
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) return {};
+    return fd;
+}
+
+bool has_ended(const Child& child) {
+    PollSet polls;
+    const auto slot = polls.add(child.pidfd().get(), POLLIN);
+    polls.wait(milliseconds{0});
+    return polls.ready(slot);
+}
+
+}  // namespace
+
+Signals::Signals() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) ::sigaddset(&set, signal);
+    ::sigprocmask(SIG_BLOCK, &set, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+    fd_ = UniqueFd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+    if (!fd_) expect(Result<void>{os_error("signalfd")});
+}
+
+int Signals::take() const noexcept {
+    signalfd_siginfo info{};
+    const bool got = ::read(fd_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info);
+    return got ? static_cast<int>(info.ssi_signo) : 0;
+}
+
+const char* reason_word(EndReason reason) noexcept {
+    switch (reason) {
+        case EndReason::PowerOff: return "power-off";
+        case EndReason::Failure: return "failure";
+        case EndReason::Reboot: return "reboot";
+        case EndReason::Panic: return "panic";
+        case EndReason::Tampered: return "tampered";
+        case EndReason::Killed: return "killed";
+    }
+    return "failure";
+}
+
+Supervisor::Supervisor(const Shape& shape, Resources& resources, const Signals& signals,
+                       std::function<void()> started)
+    : shape_{shape},
+      resources_{resources},
+      signals_{signals},
+      started_{std::move(started)},
+      programs_{program_directory()} {
+    vmm_config_.name = shape.name;
+    vmm_config_.memory_bytes = shape.memory_bytes;
+    vmm_config_.cpus = shape.cpus;
+    vmm_config_.tier = shape.tier;
+    vmm_config_.cmdline = shape.cmdline;
+    vmm_config_.start_paused = shape.paused;
+    vmm_config_.virtio_console = shape.console == ConsoleKind::Virtio;
+    vmm_config_.net = resources.net;
+    for (const io::Disk& disk : resources.disks) {
+        vmm_config_.disks.push_back({.size_bytes = disk.size_bytes, .read_only = disk.read_only});
+    }
+    if (shape.vsock) vmm_config_.vsock_cid = shape.vsock->cid;
+
+    vmm_fds_.kvm = std::move(resources.kvm);
+    vmm_fds_.kernel = std::move(resources.kernel);
+    vmm_fds_.initrd = std::move(resources.initrd);
+    vmm_fds_.control_listener = std::move(resources.qmp_listener);
+
+    io_config_.console_listener = std::move(resources.console_listener);
+    io_config_.console_log = std::move(resources.console_log);
+    io_config_.disks = std::move(resources.disks);
+    io_config_.net = std::move(resources.tap);
+    io_config_.net_kind = resources.passt.empty() ? io::NetKind::Tap : io::NetKind::Passt;
+    io_config_.vsock_listener = std::move(resources.vsock_listener);
+    io_config_.vsock_cid = shape.vsock ? shape.vsock->cid : 0;
+}
+
+Supervisor::~Supervisor() = default;
+
+void Supervisor::attach_console() {
+    auto [ours, theirs] = expect(socket_pair(SOCK_STREAM));
+    console_.emplace(std::move(ours), "end the VM");
+    console_end_ = std::move(theirs);
+}
+
+End Supervisor::run() {
+    while (true) {
+        end_.reset();
+        start_boot();
+        const End ended = run_boot();
+        finish_boot();
+        if (ended.reason != EndReason::Reboot || shape_.on_reboot == OnReboot::Exit) return ended;
+        ++reboots_;
+        vmm_config_.start_paused = false;
+    }
+}
+
+void Supervisor::start_boot() {
+    auto [vmm_ours, vmm_theirs] = expect(socket_pair(SOCK_SEQPACKET));
+    auto [io_ours, io_theirs] = expect(socket_pair(SOCK_SEQPACKET));
+    auto [console_vmm, console_io] = expect(socket_pair(SOCK_STREAM));
+    const Child::Stdio stdio{.err = resources_.vmm_log.get()};
+    const auto start = [&](const char* program, const UniqueFd& socket) {
+        auto child = Child::start(programs_ + '/' + program, {}, socket, stdio);
+        if (child) return std::move(*child);
+        throw Failure{Code::Programs, fmt::format("{} cannot be started", program),
+                      reason_of(child.error()), "look at the host's process limits; else reinstall Holdfast"};
+    };
+    boot_.emplace();
+    // The VMM first: it has more to do before it needs the other.
+    boot_->vmm = start("holdfast-vmm", vmm_theirs);
+    boot_->io = start("holdfast-io", io_theirs);
+    boot_->vmm_socket = std::move(vmm_ours);
+    boot_->io_socket = std::move(io_ours);
+    if (!resources_.passt.empty()) start_passt();
+
+    vmm_fds_.io_memory = expect(sealed_memfd("holdfast-io", io::kSharedBytes));
+    vmm_fds_.io_requests = eventfd();
+    vmm_fds_.io_completions = eventfd();
+    vmm_fds_.console = std::move(console_vmm);
+    io_config_.memory = expect(vmm_fds_.io_memory.duplicate());
+    io_config_.requests = expect(vmm_fds_.io_requests.duplicate());
+    io_config_.completions = expect(vmm_fds_.io_completions.duplicate());
+    io_config_.console_guest = std::move(console_io);
+    if (console_end_) io_config_.console_client = expect(console_end_.duplicate());
+
+    // A child that is gone already is seen, and explained, in the loop.
+    [[maybe_unused]] const auto to_vmm = vmm::send_launch(boot_->vmm_socket, vmm_config_, vmm_fds_);
+    [[maybe_unused]] const auto to_io = io::send_launch(boot_->io_socket, io_config_);
+    // Theirs now: an end that we kept would hide that the other side is gone.
+    for (UniqueFd vmm::LaunchFds::* const fd :
+         {&vmm::LaunchFds::io_memory, &vmm::LaunchFds::io_requests, &vmm::LaunchFds::io_completions,
+          &vmm::LaunchFds::console, &vmm::LaunchFds::control_session}) {
+        (vmm_fds_.*fd).reset();
+    }
+    for (UniqueFd io::LaunchConfig::* const fd :
+         {&io::LaunchConfig::memory, &io::LaunchConfig::requests, &io::LaunchConfig::completions,
+          &io::LaunchConfig::console_guest, &io::LaunchConfig::console_client}) {
+        (io_config_.*fd).reset();
+    }
+    if (!resources_.passt.empty()) io_config_.net.reset();
+}
+
+void Supervisor::start_passt() {
+    // Not kept over a guest's reboot: the old connection may have stopped in the middle of a frame.
+    auto [ours, theirs] = expect(socket_pair(SOCK_STREAM));
+    auto child = Child::start(
+        resources_.passt,
+        {"--foreground", "--quiet", "--mtu", fmt::to_string(resources_.net->mtu), "--fd", fmt::to_string(kHandoverFd)},
+        theirs, {.err = resources_.vmm_log.get()});
+    if (!child) {
+        throw Failure{Code::Passt, "passt cannot be started", reason_of(child.error()),
+                      "reinstall passt, or use --net tap=IF"};
+    }
+    boot_->passt = std::move(*child);
+    io_config_.net = std::move(ours);
+}
+
+End Supervisor::run_boot() {
+    while (!end_) {
+        PollSet polls;
+        const auto signal = polls.add(signals_.fd().get(), POLLIN);
+        const auto vmm = polls.add(boot_->vmm_socket.get(), POLLIN);
+        const auto io = polls.add(boot_->io_socket.get(), POLLIN);
+        const auto vmm_gone = polls.add(boot_->vmm.pidfd().get(), POLLIN);
+        const auto io_gone = polls.add(boot_->io.pidfd().get(), POLLIN);
+        const auto passt_gone =
+            boot_->passt ? polls.add(boot_->passt->pidfd().get(), POLLIN) : PollSet::kNone;
+        if (console_) console_->prepare(polls);
+        polls.wait(kLogCheck);
+
+        // Reports before endings: who says goodbye and leaves is both at once.
+        if (polls.ready(vmm)) on_vmm_report();
+        if (polls.ready(io)) on_io_report();
+        if (polls.ready(signal)) {
+            if (const int number = signals_.take(); number != 0) {
+                end(EndReason::Killed, fmt::format("by {}", ::strsignal(number)));
+            }
+        }
+        if (polls.ready(vmm_gone)) on_vmm_gone();
+        else if (polls.ready(io_gone)) on_io_gone();
+        if (polls.ready(passt_gone)) {
+            boot_->passt.reset();
+            print_error("holdfast: {}: passt ended: the guest has no network any more\n", shape_.name);
+        }
+        if (console_ && console_->advance(polls)) end(EndReason::Killed, "by Ctrl-A x");
+        limit_log();
+    }
+    return *end_;
+}
+
+void Supervisor::end(EndReason reason, std::string detail) {
+    if (!end_) end_ = End{.reason = reason, .detail = std::move(detail)};
+}
+
+void Supervisor::on_vmm_report() {
+    if (!boot_->vmm_socket) return;
+    auto report = vmm::receive_report(boot_->vmm_socket);
+    if (!report || !*report) {
+        // Nonsense or nothing: its ending will tell. A VMM that talks nonsense is not trusted further.
+        if (!report) boot_->vmm.kill(SIGKILL);
+        boot_->vmm_socket.reset();
+        return;
+    }
+    if ((*report)->started) {
+        if (!std::exchange(guest_started_, true)) started_();
+        return;
+    }
+    vmm::Ended& ended = (*report)->ended;
+    if (ended.reason == EndReason::Failure) {
+        if (!guest_started_) {
+            throw Failure{Code::Launch, fmt::format("the VM '{}' could not be started", shape_.name),
+                          printable(ended.detail),
+                          "check kernel, initrd, memory and the host (holdfast doctor)"};
+        }
+        throw Failure{Code::VmmDied, fmt::format("the VM '{}' has failed", shape_.name),
+                      printable(ended.detail), "look at its last words: " + log_tail()};
+    }
+    vmm_fds_.control_session = std::move(ended.control_session);
+    end(ended.reason, printable(ended.detail));
+}
+
+void Supervisor::on_io_report() {
+    if (!boot_->io_socket) return;
+    auto report = io::receive_report(boot_->io_socket);
+    if (!report || !*report) {
+        if (!report) boot_->io.kill(SIGKILL);
+        boot_->io_socket.reset();
+        return;
+    }
+    if (const auto* const request = std::get_if<io::VsockConnect>(&**report)) answer_vsock(*request);
+    if (const auto* const failed = std::get_if<io::Failed>(&**report)) {
+        throw Failure{Code::IoFailed, fmt::format("the I/O process of '{}' gave up: the VM was stopped", shape_.name),
+                      printable(failed->detail), "check disks, network and vsock path of the VM"};
+    }
+}
+
+void Supervisor::answer_vsock(const io::VsockConnect& request) {
+    io::VsockAnswer answer{.token = request.token};
+    answer.stream = connect_now(fmt::format("{}_{}", resources_.vsock_file.path(), request.port));
+    [[maybe_unused]] const auto sent = io::send_answer(boot_->io_socket, answer);
+}
+
+void Supervisor::on_vmm_gone() {
+    if (boot_->vmm_socket) on_vmm_report();
+    if (end_ || boot_->vmm_socket) return;  // a last report: or one more round until its end
+    const auto ending = expect(boot_->vmm.wait());
+    throw Failure{Code::VmmDied,
+                  fmt::format("holdfast-vmm ended unexpectedly ({}): the VM '{}' was stopped",
+                              ending_words(ending), shape_.name),
+                  log_tail(), "if nobody killed it, this is a bug of ours: please report it"};
+}
+
+void Supervisor::on_io_gone() {
+    if (boot_->io_socket) on_io_report();
+    if (end_ || boot_->io_socket) return;
+    // It leaves in good order when the VMM is gone: then the VMM's ending is the one to tell.
+    wait_for_end(boot_->vmm, milliseconds{100});
+    if (has_ended(boot_->vmm)) return;
+    const auto ending = expect(boot_->io.wait());
+    throw Failure{Code::IoDied,
+                  fmt::format("holdfast-io ended unexpectedly ({}): the VM '{}' was stopped",
+                              ending_words(ending), shape_.name),
+                  log_tail(), "if nobody killed it, this is a bug of ours: please report it"};
+}
+
+void Supervisor::wait_for_end(Child& child, milliseconds limit) {
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (child.pid() >= 0) {
+        const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
+        if (left <= milliseconds{0}) return;
+        PollSet polls;
+        const auto gone = polls.add(child.pidfd().get(), POLLIN);
+        if (console_) console_->prepare(polls);
+        polls.wait(left);
+        if (console_) [[maybe_unused]] const bool leave = console_->advance(polls);
+        if (polls.ready(gone)) return;
+    }
+}
+
+// Orderly: the VMM leaves by itself or at once, then holdfast-io writes out what it has and leaves.
+// Destroying the children kills what is left.
+void Supervisor::finish_boot() {
+    if (end_->reason == EndReason::Killed) boot_->vmm.kill(SIGKILL);
+    wait_for_end(boot_->vmm, kGrace);
+    boot_->vmm.kill(SIGKILL);
+    boot_->io_socket.reset();
+    wait_for_end(boot_->io, kGrace);
+    boot_.reset();
+    if (console_) console_->drain();
+}
+
+void Supervisor::limit_log() const {
+    struct stat status {};
+    if (::fstat(resources_.vmm_log.get(), &status) < 0 || status.st_size <= kMaxVmmLog) return;
+    if (::ftruncate(resources_.vmm_log.get(), 0) < 0) return;
+    constexpr std::string_view note = "holdfast: older lines were dropped\n";
+    [[maybe_unused]] const auto written = write_all(resources_.vmm_log, std::as_bytes(std::span{note}));
+}
+
+std::string Supervisor::log_tail() const {
+    struct stat status {};
+    std::array<char, kTail> bytes;
+    if (::fstat(resources_.vmm_log.get(), &status) < 0) return "its log cannot be read";
+    const off_t start = std::max<off_t>(0, status.st_size - static_cast<off_t>(kTail));
+    const ssize_t got = ::pread(resources_.vmm_log.get(), bytes.data(), bytes.size(), start);
+    std::string_view text{bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+    while (text.ends_with('\n')) text.remove_suffix(1);
+    if (const auto line = text.rfind('\n'); line != std::string_view::npos) text.remove_prefix(line + 1);
+    return text.empty() ? "it left no word in its log" : printable(text);
+}
+
+}  // namespace holdfast::cli

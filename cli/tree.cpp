@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/tree.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+template <typename Options>
+Options& options_of(Invocation& out) {
+    return std::get<Options>(out.verb);
+}
+
+// The verb that was typed becomes the one alternative before its flags are stored.
+template <typename Options>
+CLI::App* add_verb(CLI::App& app, Invocation& out, const char* name, const char* help) {
+    CLI::App* const verb = app.add_subcommand(name, help);
+    verb->preparse_callback([&out](std::size_t) { out.verb = Options{}; });
+    return verb;
+}
+
+template <typename Options, typename T>
+CLI::Option* add_value(CLI::App* verb, Invocation& out, const std::string& name, T Options::*member,
+                       const std::string& help) {
+    return verb->add_option_function<T>(
+        name, [&out, member](const T& value) { options_of<Options>(out).*member = value; }, help);
+}
+
+template <typename Options>
+void add_flag(CLI::App* verb, Invocation& out, const std::string& name, bool Options::*member,
+              const std::string& help) {
+    verb->add_flag_callback(name, [&out, member] { options_of<Options>(out).*member = true; }, help);
+}
+
+template <typename Options>
+void add_name(CLI::App* verb, Invocation& out) {
+    add_value<Options>(verb, out, "name", &Options::name, "the VM's name")->required()->type_name("NAME");
+}
+
+void add_setting(CLI::App* verb, Invocation& out, const Setting& setting) {
+    const std::string key{setting.name};
+    const std::string flag = key == "name" ? key : "--" + key;
+    const std::string help{setting.help};
+    const auto settings = [&out]() -> Settings& { return options_of<RunOptions>(out).settings; };
+    switch (setting.kind) {
+        case SettingKind::Flag:
+            verb->add_flag_callback(flag, [settings, key] { settings()[key] = {"true"}; }, help);
+            break;
+        case SettingKind::Text:
+        case SettingKind::Number:
+            verb->add_option_function<std::string>(
+                    flag, [settings, key](const std::string& value) { settings()[key] = {value}; }, help)
+                ->type_name(std::string{setting.value});
+            break;
+        case SettingKind::List:
+            verb->add_option_function<std::vector<std::string>>(
+                    flag, [settings, key](const std::vector<std::string>& values) { settings()[key] = values; },
+                    help)
+                ->type_name(std::string{setting.value})
+                ->allow_extra_args(false);
+            break;
+    }
+}
+
+void declare_run(CLI::App& app, Invocation& out) {
+    CLI::App* const run = add_verb<RunOptions>(app, out, "run", "launch a VM; its console is this terminal");
+    for (const Setting& setting : setting_table()) add_setting(run, out, setting);
+    add_value<RunOptions>(run, out, "--config", &RunOptions::config,
+                          "read settings from a TOML file: the names of these flags; flags go before it")
+        ->type_name("VM.toml");
+    add_flag<RunOptions>(run, out, "--detach", &RunOptions::detach,
+                         "return when the guest runs, and leave it running");
+    add_flag<RunOptions>(run, out, "--json", &RunOptions::json, "with --detach: print one JSON object");
+}
+
+void declare_others(CLI::App& app, Invocation& out) {
+    CLI::App* const list = add_verb<ListOptions>(app, out, "list", "show the VMs of this user");
+    add_flag<ListOptions>(list, out, "--json", &ListOptions::json, "print a JSON array");
+
+    CLI::App* const status = add_verb<StatusOptions>(app, out, "status", "what one VM does, and what protects it");
+    add_name<StatusOptions>(status, out);
+    add_flag<StatusOptions>(status, out, "--json", &StatusOptions::json, "print one JSON object");
+
+    CLI::App* const console =
+        add_verb<ConsoleOptions>(app, out, "console", "connect this terminal to a VM's console; Ctrl-A x leaves");
+    add_name<ConsoleOptions>(console, out);
+
+    CLI::App* const logs = add_verb<LogsOptions>(app, out, "logs", "show what a VM's processes have logged");
+    add_name<LogsOptions>(logs, out);
+    add_flag<LogsOptions>(logs, out, "--follow", &LogsOptions::follow, "go on until the VM ends");
+    add_flag<LogsOptions>(logs, out, "--console", &LogsOptions::console, "what the guest wrote on its console instead");
+
+    CLI::App* const stop =
+        add_verb<StopOptions>(app, out, "stop", "press a VM's power button, and end it hard after a deadline");
+    add_name<StopOptions>(stop, out);
+    add_value<StopOptions>(stop, out, "--timeout", &StopOptions::timeout_seconds,
+                           "the deadline in seconds, with or without an s (default 30)")
+        ->transform([](const std::string& text) -> std::string {
+            return text.ends_with('s') ? text.substr(0, text.size() - 1) : text;
+        })
+        ->type_name("SECONDS");
+
+    CLI::App* const kill = add_verb<KillOptions>(app, out, "kill", "end a VM at once");
+    add_name<KillOptions>(kill, out);
+
+    CLI::App* const doctor =
+        add_verb<DoctorOptions>(app, out, "doctor", "what this host can do, what it cannot, why, and the fix");
+    add_flag<DoctorOptions>(doctor, out, "--json", &DoctorOptions::json, "print a JSON array of findings");
+}
+
+}  // namespace
+
+std::string_view examples_of(std::string_view verb) noexcept {
+    if (verb == "run") {
+        return "holdfast run --builtin\n"
+               "holdfast run web --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 --disk web.img --net user\n"
+               "holdfast run --config web.toml --detach --json\n";
+    }
+    if (verb == "stop") return "holdfast stop web --timeout 60\n";
+    if (verb == "logs") return "holdfast logs web --console --follow\n";
+    return {};
+}
+
+void declare(CLI::App& app, Invocation& out) {
+    app.description("Holdfast launches confidential virtual machines on Linux/KVM.");
+    app.require_subcommand(1);
+    app.fallthrough();
+    app.add_option_function<std::string>(
+           "--state-dir", [&out](const std::string& value) { out.state_dir = value; },
+           "where VMs keep sockets and logs (default $XDG_RUNTIME_DIR/holdfast, else /run/holdfast)")
+        ->type_name("DIR");
+    declare_run(app, out);
+    declare_others(app, out);
+    for (CLI::App* const verb : app.get_subcommands({})) {
+        const auto examples = examples_of(verb->get_name());
+        if (!examples.empty()) verb->footer("Examples:\n" + std::string{examples});
+    }
+}
+
+}  // namespace holdfast::cli

@@ -84,7 +84,7 @@ def _newest(flavour):
 def _fetch(flavour, work):
     chosen = _newest(flavour)
     if chosen is None:
-        subprocess.run([TOOLS / "deps", "test"], check=True)  # adds bookworm-backports where it is missing
+        subprocess.run([TOOLS / "deps", "build", "guest"], check=True)  # adds bookworm-backports where it is missing
         chosen = _newest(flavour)
     if chosen is None:
         raise Failure(f"apt knows no package like {FLAVOURS[flavour]}: run apt-get update, or add bookworm-backports")

@@ -63,13 +63,13 @@ std::size_t strlen(const char* text) {
 
 // Both libstdc++ hooks sit behind checks that only a mistake of ours can fail.
 namespace std {
-[[noreturn]] void __glibcxx_assert_fail(const char* file, int line, const char* /*function*/,
+[[gnu::noreturn]] void __glibcxx_assert_fail(const char* file, int line, const char* /*function*/,
                                         const char* condition) noexcept;
 void __glibcxx_assert_fail(const char* file, int line, const char* /*function*/,
                            const char* condition) noexcept {
     holdfast::builtin::fail("assertion ", file, ":", static_cast<unsigned>(line), " ", condition);
 }
-[[noreturn]] void __throw_out_of_range_fmt(const char* what, ...);
+[[gnu::noreturn]] void __throw_out_of_range_fmt(const char* what, ...);
 void __throw_out_of_range_fmt(const char* what, ...) {
     holdfast::builtin::fail("out of range: ", what);
 }

@@ -52,7 +52,7 @@ Result<void> Machine::build_legacy(UniqueFd console) {
     serial_line_ = HF_TRY(vm_->create_line(legacy::kSerialGsi));
     serial_.emplace(*serial_line_, *console_);
     HF_TRY(ports_.add(legacy::kSerialPort, legacy::kSerialPorts, *serial_));
-    HF_TRY(console_->attach(*serial_));
+    console_->attach(*serial_);
 
     event_line_ = HF_TRY(vm_->create_line(legacy::kEventGsi));
     power_.emplace(*event_line_, *this);

@@ -24,7 +24,7 @@
 namespace holdfast::vmm {
 
 /// Made, run and destroyed on the main thread. Members are in the order in which they need each other.
-class Machine final : VcpuEvents, legacy::PowerRequests {
+class Machine final : public VcpuEvents, public legacy::PowerRequests {
 public:
     /// Builds the machine and loads the guest. `handover` is the socket to whoever launched us.
     static Result<std::unique_ptr<Machine>> create(const LaunchConfig& config, LaunchFds fds,

@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <concepts>
 #include <cstddef>
-#include <span>
 #include <type_traits>
 
 #include <sys/ioctl.h>
@@ -35,20 +34,11 @@ template <typename Arg>
     return rc;
 }
 
-/// Room for one of KVM's "count, then entries" structures: `Header` ends in a flexible array of `Entry`.
-template <typename Header, typename Entry, std::size_t Count>
-class CountedList {
-public:
-    [[nodiscard]] Header* header() noexcept {
-        // SAFETY: aligned storage large enough for the header and Count entries, zeroed.
-        return reinterpret_cast<Header*>(bytes_.data());
-    }
-    [[nodiscard]] std::span<Entry, Count> entries() noexcept {
-        return std::span<Entry, Count>{header()->entries, Count};
-    }
-
-private:
-    alignas(Header) std::array<std::byte, sizeof(Header) + Count * sizeof(Entry)> bytes_{};
+/// Room for one of KVM's "count, then entries" structures.
+template <typename Entry, std::size_t Count>
+struct CountedList {
+    CountHeader header{};
+    std::array<Entry, Count> entries{};
 };
 
 }  // namespace holdfast::kvm

@@ -3,7 +3,26 @@
 // runs on; what is newer is defined here, with the sizes asserted. Linux Documentation/virt/kvm/api.rst.
 #pragma once
 
+#include <cstdint>
+
 #include <linux/kvm.h>
+
+// The kernel's "count, then entries" structures. Its own macro for a flexible array hides an empty
+// struct, which C++ gives a byte: kvm_cpuid2 and kvm_msrs come out as 12 bytes and their ioctl numbers,
+// which hold the size, come out wrong.
+namespace holdfast::kvm {
+struct CountHeader {
+    std::uint32_t count;
+    std::uint32_t padding;
+};
+static_assert(sizeof(CountHeader) == 8);
+}  // namespace holdfast::kvm
+#undef KVM_GET_SUPPORTED_CPUID
+#undef KVM_SET_CPUID2
+#undef KVM_SET_MSRS
+#define KVM_GET_SUPPORTED_CPUID _IOWR(KVMIO, 0x05, ::holdfast::kvm::CountHeader)
+#define KVM_SET_CPUID2 _IOW(KVMIO, 0x90, ::holdfast::kvm::CountHeader)
+#define KVM_SET_MSRS _IOW(KVMIO, 0x89, ::holdfast::kvm::CountHeader)
 
 #ifndef KVM_CAP_MEMORY_FAULT_INFO
 #define KVM_CAP_MEMORY_FAULT_INFO 232

@@ -113,10 +113,10 @@ Result<void> Vcpu::set_boot_msrs() {
         {msr::IA32_MISC_ENABLE, 0, kFastStrings},
         {msr::IA32_MTRR_DEF_TYPE, 0, kMtrrEnableWriteBack},
     }};
-    CountedList<kvm_msrs, kvm_msr_entry, kEntries.size()> list;
-    list.header()->nmsrs = kEntries.size();
-    std::ranges::copy(kEntries, list.entries().begin());
-    const int done = HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_SET_MSRS), list.header()));
+    CountedList<kvm_msr_entry, kEntries.size()> list;
+    list.header.count = kEntries.size();
+    std::ranges::copy(kEntries, list.entries.begin());
+    const int done = HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_SET_MSRS), &list));
     // The call succeeds with a count; a short one means that an MSR was refused.
     if (static_cast<std::size_t>(done) != kEntries.size()) return Error{Fault::Os, 0, "KVM_SET_MSRS set only some"};
     return {};

@@ -37,13 +37,13 @@ bool has(const UniqueFd& fd, unsigned long capability) {
     return answer && *answer > 0;
 }
 
-using CpuidList = CountedList<kvm_cpuid2, kvm_cpuid_entry2, kMaxCpuidEntries>;
+using CpuidList = CountedList<kvm_cpuid_entry2, kMaxCpuidEntries>;
 
 Result<std::vector<kvm_cpuid_entry2>> supported_cpuid(const UniqueFd& kvm) {
     auto list = std::make_unique<CpuidList>();
-    list->header()->nent = kMaxCpuidEntries;
-    HF_TRY(ioctl_retry(kvm, HF_KVM_REQUEST(KVM_GET_SUPPORTED_CPUID), list->header()));
-    const auto filled = list->entries().first(list->header()->nent);
+    list->header.count = kMaxCpuidEntries;
+    HF_TRY(ioctl_retry(kvm, HF_KVM_REQUEST(KVM_GET_SUPPORTED_CPUID), list.get()));
+    const auto filled = std::span{list->entries}.first(std::min<std::size_t>(list->header.count, kMaxCpuidEntries));
     std::vector<kvm_cpuid_entry2> entries{filled.begin(), filled.end()};
     // KVM lists hypervisor leaves up to 0x40000001; ours for the TSC frequency comes on top.
     entries.push_back({.function = 0x40000010});
@@ -92,13 +92,13 @@ Result<Vcpu> Vm::create_vcpu(std::uint32_t index, std::uint32_t count) {
 
     auto list = std::make_unique<CpuidList>();
     check(supported_cpuid_.size() <= kMaxCpuidEntries, "CPUID table");
-    list->header()->nent = static_cast<std::uint32_t>(supported_cpuid_.size());
-    std::ranges::copy(supported_cpuid_, list->entries().begin());
-    shape_cpuid(list->entries().first(supported_cpuid_.size()),
+    list->header.count = static_cast<std::uint32_t>(supported_cpuid_.size());
+    std::ranges::copy(supported_cpuid_, list->entries.begin());
+    shape_cpuid(std::span{list->entries}.first(supported_cpuid_.size()),
                 {.apic_id = index, .cpus = count, .tsc_deadline = tsc_deadline_,
                  .tsc_khz = khz ? static_cast<std::uint32_t>(*khz) : 0});
     // Before any MSR: KVM hides those whose CPUID bit the guest lacks.
-    HF_TRY(ioctl_retry(fd, HF_KVM_REQUEST(KVM_SET_CPUID2), list->header()));
+    HF_TRY(ioctl_retry(fd, HF_KVM_REQUEST(KVM_SET_CPUID2), list.get()));
     return Vcpu::create(std::move(fd), run_size_);
 }
 

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// A machine that only remembers what it was told.
+#pragma once
+
+#include <functional>
+
+#include "vmm/control/machine.hpp"
+
+namespace holdfast::control {
+
+class FakeMachine final : public Machine {
+public:
+    std::string name() const override { return vm_name; }
+    RunState run_state() const override { return state; }
+    std::vector<pid_t> cpu_threads() const override { return {101, 102}; }
+    std::vector<BlockDevice> block_devices() const override { return {{"disk0", 1ULL << 40, true}}; }
+    std::vector<Chardev> chardevs() const override { return {{"serial0", "unix:console", true}}; }
+
+    Result<void> stop() override {
+        if (fails.what[0] != '\0') return fails;
+        state = RunState::Paused;
+        if (on_stop) on_stop();
+        return {};
+    }
+    Result<void> resume() override {
+        state = RunState::Running;
+        return {};
+    }
+    Result<void> press_power_button() override { return ++presses, Result<void>{}; }
+    Result<void> reset() override { return ++resets, Result<void>{}; }
+    Result<void> quit() override { return ++quits, Result<void>{}; }
+
+    std::string vm_name = "kelp";
+    RunState state = RunState::Running;
+    Error fails{};
+    std::function<void()> on_stop;
+    int presses = 0;
+    int resets = 0;
+    int quits = 0;
+};
+
+}  // namespace holdfast::control

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the control socket may ask of a VM. vmm/machine.cpp implements it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "sys/result.hpp"
+
+namespace holdfast::control {
+
+/// QEMU's RunState, as far as our machines have one.
+enum class RunState : std::uint8_t { Prelaunch, Running, Paused, Shutdown, GuestPanicked, InternalError };
+
+struct BlockDevice {
+    std::string name;  ///< "disk0"; the VMM knows no host path
+    std::uint64_t size_bytes = 0;
+    bool read_only = false;
+};
+
+struct Chardev {
+    std::string label;     ///< "serial0"
+    std::string filename;  ///< in QEMU's form, "unix:..."; "" is allowed
+    bool open = true;      ///< the guest's side is in use
+};
+
+/// Called on the main loop's thread while a command is answered. An error's text is what the client
+/// reads. A call may emit events through the Server (they come before the answer, as in QEMU), and
+/// must not release its session.
+class Machine {
+public:
+    Machine() = default;
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
+    virtual ~Machine() = default;
+
+    [[nodiscard]] virtual std::string name() const = 0;
+    [[nodiscard]] virtual RunState run_state() const = 0;
+    /// Thread ids in the order of the vCPUs.
+    [[nodiscard]] virtual std::vector<pid_t> cpu_threads() const = 0;
+    [[nodiscard]] virtual std::vector<BlockDevice> block_devices() const = 0;
+    [[nodiscard]] virtual std::vector<Chardev> chardevs() const = 0;
+
+    /// Both succeed and change nothing where the VM is already so.
+    virtual Result<void> stop() = 0;
+    virtual Result<void> resume() = 0;
+    virtual Result<void> press_power_button() = 0;
+    /// These two only note what is to happen: the answer goes out first.
+    virtual Result<void> reset() = 0;
+    virtual Result<void> quit() = 0;
+};
+
+}  // namespace holdfast::control

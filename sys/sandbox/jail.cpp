@@ -3,13 +3,17 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <memory>
 #include <vector>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,6 +33,7 @@ Result<void> close_range(unsigned first, unsigned last) {
 }
 
 Result<void> close_all_but(std::span<const int> keep) {
+    if (keep.empty()) return {};
     std::vector<int> sorted{keep.begin(), keep.end()};
     std::ranges::sort(sorted);
     unsigned next = 0;
@@ -39,6 +44,20 @@ Result<void> close_all_but(std::span<const int> keep) {
         next = number + 1;
     }
     return close_range(next, ~0U);
+}
+
+/// *at() calls and fchdir on a directory would reach the host's files in spite of the empty root.
+Result<void> expect_no_directories() {
+    const std::unique_ptr<DIR, int (*)(DIR*)> open{::opendir("/proc/self/fd"), &::closedir};
+    if (!open) return os_error("list open descriptors in /proc");
+    while (const dirent* const entry = ::readdir(open.get())) {
+        if (entry->d_name[0] == '.') continue;
+        const int fd = std::atoi(entry->d_name);
+        struct stat status {};
+        if (fd == ::dirfd(open.get()) || ::fstat(fd, &status) < 0) continue;
+        if (S_ISDIR(status.st_mode)) return input_error("a directory is open at the door of the jail");
+    }
+    return {};
 }
 
 Result<void> ignore_signals(std::span<const int> signals) {
@@ -96,6 +115,7 @@ Result<void> set_flag(int option, unsigned long value, const char* what) {
 
 Result<void> enter(const Profile& profile) {
     HF_TRY(close_all_but(profile.keep));
+    HF_TRY(expect_no_directories());
     HF_TRY(ignore_signals(profile.ignored_signals));
     const UserNamespace user = HF_TRY(leave_host_namespaces());
     HF_TRY(empty_root());

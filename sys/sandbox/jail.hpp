@@ -17,9 +17,9 @@ inline constexpr std::array kIgnoredSignals{SIGPIPE, SIGINT, SIGQUIT, SIGHUP};
 
 struct Profile {
     const Filter& filter;
-    /// Every descriptor that is open now and stays so; all others are closed. One that is listed
-    /// and not open is an error.
-    std::span<const int> keep;
+    /// The descriptors that stay open; all others are closed. One that is listed and not open is an
+    /// error. Empty: all stay, for a program that has already wrapped them in objects.
+    std::span<const int> keep = {};
     std::uint64_t max_descriptors = 256;  ///< RLIMIT_NOFILE: numbers from here on cannot be opened
     /// RLIMIT_NPROC, threads included. The kernel does not hold uid 0 of the host to it.
     std::uint64_t max_threads = 64;
@@ -29,7 +29,8 @@ struct Profile {
 
 /// Enters the jail for good. Called once, with a single thread, before any foreign byte is read.
 /// In this order: descriptors, signals, namespaces, empty root, limits, capabilities,
-/// no_new_privs, not dumpable, Landlock, seccomp. After an error the process is half jailed and must
+/// no_new_privs, not dumpable, Landlock, seccomp. An open directory is an error: it would be a way
+/// around the empty root. After an error the process is half jailed and must
 /// end. A kernel without Landlock is logged, not refused.
 Result<void> enter(const Profile& profile);
 

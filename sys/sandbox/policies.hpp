@@ -7,8 +7,12 @@
 
 namespace holdfast::sandbox::policy {
 
-extern const Filter vmm;       ///< holdfast-vmm: the whole process, so also what its vCPUs may do
-extern const Filter vmm_vcpu;  ///< holdfast-vmm: on top of it in each vCPU thread
-extern const Filter io;        ///< holdfast-io
+/// holdfast-vmm enters the jail with `vmm`, before it reads the kernel it shall load; tightens all its
+/// threads to `vmm_run` once the machine is built, before the guest's first instruction; each vCPU
+/// thread then adds `vmm_vcpu` (not earlier: AllThreads fails where one has a filter of its own).
+extern const Filter vmm;
+extern const Filter vmm_run;
+extern const Filter vmm_vcpu;
+extern const Filter io;  ///< holdfast-io, once its ring and its sockets are set up
 
 }  // namespace holdfast::sandbox::policy

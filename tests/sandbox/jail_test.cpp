@@ -82,6 +82,11 @@ TEST(Jail, AListedDescriptorThatIsNotOpenIsAnError) {
     EXPECT_EQ(jailed(policy::wide, [] { return 0; }, {kNotOpen}), ended_with(kNoJail));
 }
 
+TEST(Jail, AnOpenDirectoryIsAnError) {
+    const UniqueFd directory{::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+    EXPECT_EQ(jailed(policy::wide, [] { return 0; }, {directory.get()}), ended_with(kNoJail));
+}
+
 TEST(Jail, NoCapabilityIsLeftAndNoneComesBack) {
     EXPECT_EQ(jailed(policy::wide, [] {
         __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};

@@ -164,9 +164,12 @@ std::array<std::uint8_t, 6> mac_of(const std::string& name) {
 UniqueFd listen_vsock(const std::string& path) {
     auto listener = listen_unix(path);
     if (!listener && listener.error().os_errno == EADDRINUSE) {
-        // A socket that refuses connections was left by a process that is gone.
+        // A socket that refuses connections was left by a process that is gone. So would a file of
+        // any other kind refuse: that one is somebody's, and stays.
+        struct stat status {};
+        const bool is_socket = ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
         const auto probe = connect_unix(path);
-        if (!probe && probe.error().os_errno == ECONNREFUSED && ::unlink(path.c_str()) == 0) {
+        if (is_socket && !probe && probe.error().os_errno == ECONNREFUSED && ::unlink(path.c_str()) == 0) {
             listener = listen_unix(path);
         }
     }

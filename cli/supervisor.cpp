@@ -26,6 +26,10 @@ using vmm::EndReason;
 
 // What a process of ours may take to leave after it was told, or has said, that the VM has ended.
 constexpr milliseconds kGrace{2000};
+// How long holdfast-io may take to write out what it has.
+constexpr milliseconds kLeave{2000};
+// How long the end of one process may take to show in the other.
+constexpr milliseconds kLastWords{100};
 // How often the size of vmm.log is looked at, and what it may grow to in between and before.
 constexpr milliseconds kLogCheck{60'000};
 constexpr off_t kMaxVmmLog = 4 << 20;
@@ -225,8 +229,7 @@ End Supervisor::run_boot() {
                 end(EndReason::Killed, fmt::format("by {}", ::strsignal(number)));
             }
         }
-        if (polls.ready(vmm_gone)) on_vmm_gone();
-        else if (polls.ready(io_gone)) on_io_gone();
+        if (!end_ && (polls.ready(vmm_gone) || polls.ready(io_gone))) on_process_gone();
         if (polls.ready(passt_gone)) {
             boot_->passt.reset();
             print_error("holdfast: {}: passt ended: the guest has no network any more\n", shape_.name);
@@ -261,8 +264,7 @@ void Supervisor::on_vmm_report() {
                           printable(ended.detail),
                           "check kernel, initrd, memory and the host (holdfast doctor)"};
         }
-        throw Failure{Code::VmmDied, fmt::format("the VM '{}' has failed", shape_.name),
-                      printable(ended.detail), "look at its last words: " + log_tail()};
+        explain_loss(printable(ended.detail));
     }
     vmm_fds_.control_session = std::move(ended.control_session);
     end(ended.reason, printable(ended.detail));
@@ -289,26 +291,32 @@ void Supervisor::answer_vsock(const io::VsockConnect& request) {
     [[maybe_unused]] const auto sent = io::send_answer(boot_->io_socket, answer);
 }
 
-void Supervisor::on_vmm_gone() {
+void Supervisor::on_process_gone() {
+    // A last report tells more than an ending: or one more round until its socket is at its end.
     if (boot_->vmm_socket) on_vmm_report();
-    if (end_ || boot_->vmm_socket) return;  // a last report: or one more round until its end
-    const auto ending = expect(boot_->vmm.wait());
-    throw Failure{Code::VmmDied,
-                  fmt::format("holdfast-vmm ended unexpectedly ({}): the VM '{}' was stopped",
-                              ending_words(ending), shape_.name),
-                  log_tail(), "if nobody killed it, this is a bug of ours: please report it"};
+    if (!end_ && boot_->io_socket) on_io_report();
+    if (!end_) explain_loss({});
 }
 
-void Supervisor::on_io_gone() {
-    if (boot_->io_socket) on_io_report();
-    if (end_ || boot_->io_socket) return;
-    // It leaves in good order when the VMM is gone: then the VMM's ending is the one to tell.
-    wait_for_end(boot_->vmm, milliseconds{100});
-    if (has_ended(boot_->vmm)) return;
-    const auto ending = expect(boot_->io.wait());
-    throw Failure{Code::IoDied,
-                  fmt::format("holdfast-io ended unexpectedly ({}): the VM '{}' was stopped",
-                              ending_words(ending), shape_.name),
+// Each of the two leaves when the other is gone, so both may have ended by now: who was ended by a
+// signal was first. `last_words` is what the VMM gave as its reason, if it did.
+void Supervisor::explain_loss(const std::string& last_words) {
+    wait_for_end(boot_->vmm, kLastWords);
+    wait_for_end(boot_->io, kLastWords);
+    const auto ending_of = [](Child& child) {
+        return has_ended(child) ? std::optional{expect(child.wait())} : std::nullopt;
+    };
+    const auto vmm = ending_of(boot_->vmm);
+    const auto io = ending_of(boot_->io);
+    const bool io_first = io && !(vmm && vmm->signalled) && (io->signalled || (!vmm && last_words.empty()));
+    if (!io_first && !last_words.empty()) {
+        throw Failure{Code::VmmDied, fmt::format("the VM '{}' has failed", shape_.name), last_words,
+                      "its log may say more: " + log_tail()};
+    }
+    throw Failure{io_first ? Code::IoDied : Code::VmmDied,
+                  fmt::format("{} ended unexpectedly ({}): the VM '{}' was stopped",
+                              io_first ? "holdfast-io" : "holdfast-vmm",
+                              ending_words(io_first ? *io : vmm.value_or(Ending{})), shape_.name),
                   log_tail(), "if nobody killed it, this is a bug of ours: please report it"};
 }
 
@@ -332,7 +340,10 @@ void Supervisor::finish_boot() {
     if (end_->reason == EndReason::Killed) boot_->vmm.kill(SIGKILL);
     wait_for_end(boot_->vmm, kGrace);
     boot_->vmm.kill(SIGKILL);
-    boot_->io_socket.reset();
+    // It leaves when its end of the guest's console is closed and everything is written; told to,
+    // it leaves without. Not closed: it may not have said yet that it is ready.
+    wait_for_end(boot_->io, kLeave);
+    if (boot_->io_socket) ::shutdown(boot_->io_socket.get(), SHUT_WR);
     wait_for_end(boot_->io, kGrace);
     boot_.reset();
     if (console_) console_->drain();

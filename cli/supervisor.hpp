@@ -65,8 +65,8 @@ private:
     void wait_for_end(Child& child, std::chrono::milliseconds limit);
     void on_vmm_report();
     void on_io_report();
-    void on_vmm_gone();
-    void on_io_gone();
+    void on_process_gone();
+    [[noreturn]] void explain_loss(const std::string& last_words);
     void answer_vsock(const io::VsockConnect& request);
     void limit_log() const;
     [[nodiscard]] std::string log_tail() const;

@@ -20,6 +20,7 @@ constexpr auto kJobs = std::to_array<Job>({
     {"rng", rng, ""},
     {"net", net, "mode=arp|tx|echo count=1 size=60 ip=10.0.2.2 from=10.0.2.15"},
     {"vsock", vsock_job, "mode=connect|listen port=5000"},
+    {"hostile", hostile, "variant=all except=A,B device=all size=1M"},
     {"spin", spin, "count=0|CYCLES"},
     {"secret", secret, ""},
     {"fault", fault, ""},

@@ -22,6 +22,7 @@ void vconsole();
 void rng();
 void net();
 void vsock_job();
+void hostile();
 
 struct Job {
     std::string_view name;

@@ -103,17 +103,19 @@ void RootComplex::unmap(Function& function, unsigned index, bus::Bus& bus) noexc
     function.bar_moved(index, std::nullopt);
 }
 
+template <typename Visit>
+void RootComplex::for_each_bar(Visit visit) noexcept {
+    for (Function* const function : functions_) {
+        if (function == nullptr) continue;
+        for (unsigned i = 0; i < spec::kBars; ++i) {
+            if (function->bars_[i].device != nullptr) visit(*function, i, function->bars_[i]);
+        }
+    }
+}
+
 // All functions each time, not only the one written: a BAR that was refused because it overlapped
 // another answers as soon as the other has moved away. At most 32 functions of 6 BARs.
 void RootComplex::remap() noexcept {
-    const auto for_each_bar = [&](auto&& visit) {
-        for (Function* const function : functions_) {
-            if (function == nullptr) continue;
-            for (unsigned i = 0; i < spec::kBars; ++i) {
-                if (function->bars_[i].device != nullptr) visit(*function, i, function->bars_[i]);
-            }
-        }
-    };
     for_each_bar([&](Function& function, unsigned index, const Function::Bar& bar) {
         if (!bar.mapped_at) return;
         if (!function.decodes_memory() || function.bar_address(index) != *bar.mapped_at) {

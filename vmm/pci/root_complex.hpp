@@ -88,6 +88,8 @@ private:
     void config_write(std::uint64_t address, std::span<const std::byte> in) noexcept;
     [[nodiscard]] Function* find(std::uint64_t address, std::size_t size) const noexcept HF_REQUIRES(lock_);
     [[nodiscard]] bool may_answer(std::uint64_t start, std::uint64_t size) const noexcept;
+    template <typename Visit>
+    void for_each_bar(Visit visit) noexcept HF_REQUIRES(lock_);
     void remap() noexcept HF_REQUIRES(lock_);
     static void unmap(Function& function, unsigned index, bus::Bus& bus) noexcept;
 

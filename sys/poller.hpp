@@ -23,6 +23,7 @@ public:
     Result<void> remove(const UniqueFd& fd);
     /// Fills the front of `out`; an empty span after `timeout_ms` (-1: no limit) or a signal.
     Result<std::span<epoll_event>> wait(std::span<epoll_event> out, int timeout_ms) const;
+    [[nodiscard]] const UniqueFd& fd() const noexcept { return fd_; }
 
 private:
     explicit Poller(UniqueFd fd) noexcept : fd_{std::move(fd)} {}

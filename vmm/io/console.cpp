@@ -118,6 +118,11 @@ void Console::event(Source source, std::uint32_t events) noexcept {
     }
 }
 
+void Console::list_descriptors(std::vector<int>& into) const {
+    into.insert(into.end(), {guest_.get(), listener_.get(), log_.file().get()});
+    if (client_) into.push_back(client_.get());
+}
+
 void Console::wake_at(Clock::time_point when) noexcept {
     if (!deadline_ || when < *deadline_) deadline_ = when;
 }

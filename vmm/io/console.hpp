@@ -24,6 +24,7 @@ public:
     /// Writes go to the end of what is there; O_APPEND is taken off.
     static Result<BoundedLog> create(UniqueFd file, std::uint64_t limit);
     Result<void> append(std::span<const std::byte> bytes);
+    [[nodiscard]] const UniqueFd& file() const noexcept { return file_; }
 
 private:
     BoundedLog(UniqueFd file, std::uint64_t size, std::uint64_t limit) noexcept
@@ -62,6 +63,7 @@ public:
     [[nodiscard]] bool finished() const noexcept {
         return guest_closed_ && held_.empty() && (!client_ || to_client_.empty() || stalled_);
     }
+    void list_descriptors(std::vector<int>& into) const;
     [[nodiscard]] bool guest_closed() const noexcept { return guest_closed_; }
     [[nodiscard]] const UniqueFd& guest() const noexcept { return guest_; }
     [[nodiscard]] const UniqueFd& listener() const noexcept { return listener_; }

@@ -57,6 +57,11 @@ Result<Disks> Disks::create(std::vector<Disk> disks, RequestRing& ring, DiskEngi
     return Disks{std::move(disks), ring, std::move(uring)};
 }
 
+void Disks::list_descriptors(std::vector<int>& into) const {
+    for (const Disk& disk : disks_) into.push_back(disk.file.get());
+    if (uring_) uring_->list_descriptors(into);
+}
+
 Status Disks::judge(const Job& job) const noexcept {
     const auto index = static_cast<std::size_t>(job.resource);
     if (index >= disks_.size()) return Status::Unsupported;

@@ -35,6 +35,7 @@ public:
     }
     /// Whether reap() would find something; for spinning.
     [[nodiscard]] bool reapable() const noexcept { return uring_ && uring_->reapable(); }
+    void list_descriptors(std::vector<int>& into) const;
     [[nodiscard]] std::uint32_t under_way() const noexcept { return under_way_; }
 
 private:

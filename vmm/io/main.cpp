@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast-io: one VM's disks, network, vsock and console, in a jail. Finds its LaunchConfig on
 // descriptor 3, opens nothing itself, and ends when the VMM or the command line does.
-#include <csignal>
 #include <cstdlib>
+#include <vector>
 
 #include "sys/log.hpp"
 #include "sys/process.hpp"
+#include "sys/sandbox/jail.hpp"
+#include "sys/sandbox/policies.hpp"
 #include "vmm/io/server.hpp"
 
 namespace {
 
 using namespace holdfast;
 
+// Every vsock connection has one; the rest is disks and a handful of our own.
+constexpr std::uint64_t kMaxDescriptors = io::Vsock::kMaxConnections + 128;
+
 Result<void> serve(const UniqueFd& handover) {
     io::LaunchConfig config = HF_TRY(io::receive_launch(handover));
     const auto server = HF_TRY(io::Server::create(std::move(config), handover));
-    // JAIL: sandbox::enter("io") goes here. From here on only what sandbox/policy/x86_64/io.policy lists.
+    // Before the first foreign byte, and after everything that the jail forbids.
+    const std::vector<int> keep = server->descriptors();
+    HF_TRY(sandbox::enter({.filter = sandbox::policy::io, .keep = keep, .max_descriptors = kMaxDescriptors}));
     HF_TRY(io::send_report(handover, io::Ready{}));
     return server->run();
 }
@@ -24,7 +31,6 @@ Result<void> serve(const UniqueFd& handover) {
 
 int main() {
     log::configure("holdfast-io", log::Level::Info);
-    std::signal(SIGPIPE, SIG_IGN);
     const UniqueFd handover{kHandoverFd};
     const auto served = serve(handover);
     if (served) return EXIT_SUCCESS;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "sys/eventfd.hpp"
 #include "sys/result.hpp"
@@ -46,6 +47,9 @@ public:
     [[nodiscard]] bool arm() noexcept { return requests_.arm(); }
     void disarm() noexcept { requests_.disarm(); }
     [[nodiscard]] const EventFd& wake_up() const noexcept { return wake_us_; }
+    void list_descriptors(std::vector<int>& into) const {
+        into.insert(into.end(), {wake_us_.fd().get(), wake_vmm_.fd().get()});
+    }
     [[nodiscard]] std::uint32_t under_way() const noexcept { return under_way_; }
 
 private:

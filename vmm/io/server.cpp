@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <unistd.h>
+
 #include "sys/log.hpp"
 
 namespace holdfast::io {
@@ -72,6 +74,16 @@ Result<void> Server::ask_for_connection(const VsockConnect& request) {
     return send_report(handover_, request);
 }
 
+std::vector<int> Server::descriptors() const {
+    std::vector<int> all{STDERR_FILENO, handover_.get(), poller_.fd().get()};
+    ring_.list_descriptors(all);
+    disks_->list_descriptors(all);
+    console_->list_descriptors(all);
+    if (net_) all.push_back(net_->descriptor().get());
+    if (vsock_ && vsock_->listener()) all.push_back(vsock_->listener().get());
+    return all;
+}
+
 Result<bool> Server::take_requests() {
     bool any = false;
     for (int i = 0; i < kBatch; ++i) {
@@ -94,6 +106,7 @@ Result<bool> Server::round() {
     if (net_) any |= net_->turn();
     if (vsock_) any |= vsock_->turn(now_);
     any |= console_->turn(*this, now_);
+    if (console_->guest_closed() && !last_words_) last_words_ = now_ + kLastWords;
     ring_.publish();
     return any;
 }
@@ -149,7 +162,6 @@ Result<void> Server::wait(bool block) {
     now_ = Clock::now();
     if (!events) return events.error();
     for (const epoll_event& event : *events) HF_TRY(handle(event.data.u64, event.events));
-    if (console_->guest_closed() && !last_words_) last_words_ = now_ + kLastWords;
     return {};
 }
 

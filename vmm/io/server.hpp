@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "sys/poller.hpp"
 #include "vmm/io/console.hpp"
@@ -28,6 +29,8 @@ public:
     Server& operator=(const Server&) = delete;
     ~Server() override = default;
 
+    /// All that are open: for the jail, which closes every other one.
+    [[nodiscard]] std::vector<int> descriptors() const;
     /// Serves until the command line or the VMM is gone. Peer error: the VMM broke the protocol.
     Result<void> run();
 

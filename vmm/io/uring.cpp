@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/io/uring.hpp"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
@@ -9,6 +10,8 @@
 
 namespace holdfast::io {
 namespace {
+
+constexpr std::uint32_t kBatch = 128;  // entries of the submission queue
 
 Error uring_error(int rc, const char* what) noexcept { return {Fault::Os, -rc, what}; }
 
@@ -34,9 +37,9 @@ Result<std::unique_ptr<Uring>> Uring::create(std::span<const UniqueFd* const> fi
                                              std::uint32_t under_way) {
     io_uring_params params{};
     params.flags = IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_CQSIZE;
-    params.cq_entries = std::bit_ceil(under_way);  // so that it never overflows
+    // So that it never overflows.
+    params.cq_entries = std::bit_ceil(std::max(under_way, kBatch));
     std::unique_ptr<Uring> uring{new Uring};
-    constexpr unsigned kBatch = 128;
     if (const int rc = ::io_uring_queue_init_params(kBatch, &uring->ring_, &params); rc < 0) {
         uring->ring_.ring_fd = -1;
         return uring_error(rc, "io_uring_setup");

@@ -44,6 +44,10 @@ public:
     /// Readable when something can be reaped.
     [[nodiscard]] const UniqueFd& readable() const noexcept { return poll_fd_; }
 
+    void list_descriptors(std::vector<int>& into) const {
+        into.insert(into.end(), {ring_.ring_fd, poll_fd_.get()});
+    }
+
 private:
     Uring() noexcept = default;
     io_uring_sqe& next_sqe() noexcept;

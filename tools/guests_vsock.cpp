@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// vsock for test guests, since busybox has none: a connection carried between a port and the standard streams.
+// vsock for test guests, since busybox has none: a connection carried between a port and the
+// standard streams.
 //
-//   vsock connect CID PORT   standard input to the peer, the peer to standard output, until both have ended
-//   vsock listen PORT        the same with the first peer that connects
-//   vsock echo PORT          gives every peer, one after the other, its own bytes back
+//   vsock connect CID PORT   standard input to the peer, the peer to standard output, until both
+//   have ended vsock listen PORT        the same with the first peer that connects vsock echo PORT
+//   gives every peer, one after the other, its own bytes back
 #include <linux/vm_sockets.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -56,7 +57,8 @@ int listening(unsigned port) {
     address.svm_family = AF_VSOCK;
     address.svm_cid = VMADDR_CID_ANY;
     address.svm_port = port;
-    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(fd, 16) != 0) {
+    if (fd < 0 || bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+        listen(fd, 16) != 0) {
         give_up("listen");
     }
     return fd;
@@ -74,7 +76,8 @@ int connected(unsigned cid, unsigned port) {
     address.svm_family = AF_VSOCK;
     address.svm_cid = cid;
     address.svm_port = port;
-    if (fd < 0 || connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) give_up("connect");
+    if (fd < 0 || connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+        give_up("connect");
     return fd;
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first and only program of the emulated host's initramfs (tools/host): loads modules, makes the developer
-// machine's file system the root, runs one command there and powers off. Left out: udev, logins, services.
+// The first and only program of the emulated host's initramfs (tools/host): loads modules, makes
+// the developer machine's file system the root, runs one command there and powers off. Left out:
+// udev, logins, services.
 //
-// It talks to tools/host through one virtio-serial port in frames: a type byte, three zero bytes, a 32-bit
-// little-endian length, the payload. In: C command, I standard input (empty: end). Out: S started, O and E the
-// command's output, X its exit status.
+// It talks to tools/host through one virtio-serial port in frames: a type byte, three zero bytes, a
+// 32-bit little-endian length, the payload. In: C command, I standard input (empty: end). Out: S
+// started, O and E the command's output, X its exit status.
 #include <dirent.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -52,10 +53,11 @@ namespace {
     power_off();
 }
 
-void attach(const char* source, const std::string& target, const char* type, unsigned long flags = 0,
-            const char* options = nullptr) {
+void attach(const char* source, const std::string& target, const char* type,
+            unsigned long flags = 0, const char* options = nullptr) {
     mkdir(target.c_str(), 0755);
-    if (mount(source, target.c_str(), type, flags, options) != 0) give_up("mount %s", target.c_str());
+    if (mount(source, target.c_str(), type, flags, options) != 0)
+        give_up("mount %s", target.c_str());
 }
 
 /// A folder of modules named 00, 01 and so on, in the order to load them.
@@ -84,15 +86,19 @@ pid_t load_the_rest() {
 
 /// The caller's / below a tmpfs, with this kernel's own views and fresh /run and /dev/shm over it.
 void change_root() {
-    attach("host", "/lower", "9p", MS_RDONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose");
+    attach("host", "/lower", "9p", MS_RDONLY,
+           "trans=virtio,version=9p2000.L,msize=512000,cache=loose");
     attach("tmpfs", "/upper", "tmpfs", 0, "size=75%,mode=0755");
     mkdir("/upper/data", 0755);
     mkdir("/upper/work", 0755);
-    attach("overlay", "/root", "overlay", 0, "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work");
+    attach("overlay", "/root", "overlay", 0,
+           "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work");
     for (const char* name : {"/dev", "/proc", "/sys"}) {
-        if (mount(name, (std::string{"/root"} + name).c_str(), nullptr, MS_MOVE, nullptr) != 0) give_up("move %s", name);
+        if (mount(name, (std::string{"/root"} + name).c_str(), nullptr, MS_MOVE, nullptr) != 0)
+            give_up("move %s", name);
     }
-    if (chdir("/root") != 0 || mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || chroot(".") != 0) give_up("change root");
+    if (chdir("/root") != 0 || mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || chroot(".") != 0)
+        give_up("change root");
     attach("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
     attach("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
     attach("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620,gid=5");
@@ -110,7 +116,7 @@ void change_root() {
 void raise_loopback() {
     const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     ifreq request{};
-    std::strcpy(request.ifr_name, "lo");
+    std::memcpy(request.ifr_name, "lo", sizeof "lo");
     request.ifr_flags = IFF_UP | IFF_RUNNING;
     if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) != 0) give_up("raise lo");
     close(fd);
@@ -122,7 +128,8 @@ void raise_limits() {
     if (setrlimit(RLIMIT_NOFILE, &files) != 0) give_up("raise limits");
 }
 
-/// The port appears when the device's control queue has been worked through, a moment after its driver loaded.
+/// The port appears when the device's control queue has been worked through, a moment after its
+/// driver loaded.
 int open_port() {
     for (int tries = 0; tries < 5000; ++tries) {
         DIR* folder = opendir("/dev");
@@ -185,8 +192,8 @@ private:
     int fd_;
 };
 
-/// What to run: zero-terminated strings, in order the modules' folder, the working directory, the number of
-/// arguments, the arguments, the environment.
+/// What to run: zero-terminated strings, in order the modules' folder, the working directory, the
+/// number of arguments, the arguments, the environment.
 struct Command {
     const char* modules;
     const char* directory;
@@ -197,17 +204,21 @@ struct Command {
 Command parse(std::vector<char>& text) {
     text.push_back('\0');
     std::vector<char*> words;
-    for (std::size_t at = 0; at + 1 < text.size(); at += std::strlen(text.data() + at) + 1) words.push_back(text.data() + at);
+    for (std::size_t at = 0; at + 1 < text.size(); at += std::strlen(text.data() + at) + 1)
+        words.push_back(text.data() + at);
     const std::size_t count = words.size() > 2 ? std::strtoul(words[2], nullptr, 10) : 0;
     if (count == 0 || words.size() < 3 + count) give_up("a malformed command");
-    Command command{words[0], words[1], {words.begin() + 3, words.begin() + 3 + static_cast<long>(count)},
+    Command command{words[0],
+                    words[1],
+                    {words.begin() + 3, words.begin() + 3 + static_cast<long>(count)},
                     {words.begin() + 3 + static_cast<long>(count), words.end()}};
     command.arguments.push_back(nullptr);
     command.environment.push_back(nullptr);
     return command;
 }
 
-/// So that modprobe finds this kernel's other modules: they lie in the caller's cache, which is visible here.
+/// So that modprobe finds this kernel's other modules: they lie in the caller's cache, which is
+/// visible here.
 void show_modules(const char* folder) {
     mkdir("/lib/modules", 0755);
     if (mount(folder, "/lib/modules", nullptr, MS_BIND, nullptr) != 0) {
@@ -222,7 +233,8 @@ struct Child {
 
 Child start(Command& command) {
     int in[2], out[2], err[2];
-    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) give_up("pipe");
+    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0)
+        give_up("pipe");
     const pid_t pid = fork();
     if (pid < 0) give_up("fork");
     if (pid == 0) {
@@ -234,7 +246,8 @@ Child start(Command& command) {
         dup2(out[1], STDOUT_FILENO);
         dup2(err[1], STDERR_FILENO);
         if (chdir(command.directory) != 0) {
-            std::fprintf(stderr, "host: cannot enter %s: %s\n", command.directory, std::strerror(errno));
+            std::fprintf(stderr, "host: cannot enter %s: %s\n", command.directory,
+                         std::strerror(errno));
             _exit(126);
         }
         environ = command.environment.data();
@@ -278,8 +291,8 @@ bool reap(pid_t wanted, int& status) {
     return found;
 }
 
-/// Carries the three streams until the command has ended and its pipes are empty. What processes it left
-/// behind write later is lost, as it is when a machine is switched off.
+/// Carries the three streams until the command has ended and its pipes are empty. What processes it
+/// left behind write later is lost, as it is when a machine is switched off.
 int converse(Port& port, Child child, int signals) {
     std::vector<char> input;
     std::size_t given = 0;
@@ -301,9 +314,11 @@ int converse(Port& port, Child child, int signals) {
         if (given < input.size() && child.in >= 0) {
             const ssize_t n = write(child.in, input.data() + given, input.size() - given);
             if (n > 0) given += static_cast<std::size_t>(n);
-            if (n < 0 && errno != EAGAIN && errno != EINTR) given = input.size();  // the command closed its input
+            if (n < 0 && errno != EAGAIN && errno != EINTR)
+                given = input.size();  // the command closed its input
         }
-        if (!more_input && given == input.size() && child.in >= 0) close(std::exchange(child.in, -1));
+        if (!more_input && given == input.size() && child.in >= 0)
+            close(std::exchange(child.in, -1));
         if (polled[0].revents != 0) {
             signalfd_siginfo info;
             [[maybe_unused]] const ssize_t n = read(signals, &info, sizeof info);

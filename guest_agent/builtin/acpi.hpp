@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The static ACPI tables (6.5): processors (MADT 5.2.12), power and reset registers (FADT 5.2.9,
-// 4.8.3.7), ECAM (MCFG, PCI Firmware 3.3). AML is not read: the S5 sleep type is taken to be 5, as in
-// QEMU's microvm and in ours.
+// 4.8.3.7), ECAM (MCFG, PCI Firmware 3.3). AML is not read: the S5 sleep type is taken to be 5, as
+// in QEMU's microvm and in ours.
 #pragma once
 
 #include <array>

@@ -11,7 +11,9 @@ BlockDevice::BlockDevice(u32 depth, u64 bytes)
     if (depth == 0 || depth > kMaxDepth) fail("depth must be 1 to ", kMaxDepth);
     const u64 headers = memory::take(u64{depth} * 32);
     for (u32 i = 0; i < depth; ++i) {
-        slots_[i] = {.header = headers + 32 * i, .status = headers + 32 * i + 16, .data = memory::take(bytes)};
+        slots_[i] = {.header = headers + 32 * i,
+                     .status = headers + 32 * i + 16,
+                     .data = memory::take(bytes)};
     }
     restart();
 }
@@ -29,9 +31,8 @@ void BlockDevice::submit(u32 index, u32 request, u64 sector, u32 length) {
     *pointer<Header>(s.header) = {.type = request, .reserved = 0, .sector = sector};
     *pointer<u8>(s.status) = 0xff;
     const bool device_writes = request == blk::In || request == blk::GetId;
-    const std::array<virtio::Segment, 3> with_data{{{s.header, sizeof(Header), false},
-                                                    {s.data, length, device_writes},
-                                                    {s.status, 1, true}}};
+    const std::array<virtio::Segment, 3> with_data{
+        {{s.header, sizeof(Header), false}, {s.data, length, device_writes}, {s.status, 1, true}}};
     const std::array<virtio::Segment, 2> without{with_data[0], with_data[2]};
     const auto head = length == 0 ? queue_.add(without) : queue_.add(with_data);
     if (!head) fail("queue full at depth ", depth_);

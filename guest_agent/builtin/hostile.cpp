@@ -14,8 +14,8 @@ namespace {
 
 using virtio::Segment;
 
-constexpr u64 kSettleCycles = 20'000'000;        // some 10 ms
-constexpr u64 kAnswerCycles = u64{4} << 30;      // more than a second
+constexpr u64 kSettleCycles = 20'000'000;    // some 10 ms
+constexpr u64 kAnswerCycles = u64{4} << 30;  // more than a second
 constexpr u32 kNetHeader = 12;
 
 struct Kind {
@@ -41,7 +41,9 @@ u16 harmless(u16 device_type, u64 at, std::array<Segment, 3>& segments) {
     std::memset(pointer<void>(at), 0, 1024);
     switch (device_type) {
         case virtio::type::Block:  // read sector 0
-            segments = {{{at, sizeof(BlockDevice::Header), false}, {at + 512, 512, true}, {at + 16, 1, true}}};
+            segments = {{{at, sizeof(BlockDevice::Header), false},
+                         {at + 512, 512, true},
+                         {at + 16, 1, true}}};
             return 3;
         case virtio::type::Entropy: segments[0] = {at, 8, true}; return 1;
         case virtio::type::Console:
@@ -68,7 +70,10 @@ u16 harmless(u16 device_type, u64 at, std::array<Segment, 3>& segments) {
 }  // namespace
 
 Victim::Victim(const virtio::Device& d, u16 device_type, u16 attacked_queue)
-    : device{d}, type{device_type}, attacked{attacked_queue}, working_{kind_of(device_type).working},
+    : device{d},
+      type{device_type},
+      attacked{attacked_queue},
+      working_{kind_of(device_type).working},
       queue_count_{kind_of(device_type).queues} {
     static const u64 shared_scratch = memory::take(kScratch);
     static std::array<virtio::Queue, virtio::Device::kQueues> shared_queues = [] {
@@ -139,11 +144,12 @@ void Victim::offer(u16 head) { offer_on(attacked, head); }
 void Victim::offer_chain(std::span<const Segment> segments) {
     for (u16 i = 0; i < segments.size(); ++i) {
         const bool last = i + 1U == segments.size();
-        describe(i, {.addr = segments[i].address,
-                     .len = segments[i].length,
-                     .flags = static_cast<u16>((last ? 0 : virtio::desc::Next) |
-                                               (segments[i].device_writes ? virtio::desc::Write : 0)),
-                     .next = static_cast<u16>(i + 1)});
+        describe(i,
+                 {.addr = segments[i].address,
+                  .len = segments[i].length,
+                  .flags = static_cast<u16>((last ? 0 : virtio::desc::Next) |
+                                            (segments[i].device_writes ? virtio::desc::Write : 0)),
+                  .next = static_cast<u16>(i + 1)});
     }
     offer(0);
     settle();
@@ -227,7 +233,8 @@ void run(const Variant& variant, Tally& tally) {
     for (const Kind& kind : kKinds) {
         if (!concerns(variant.scope, kind.type)) continue;
         if (wanted != "all" && wanted != virtio::type_name(kind.type)) continue;
-        if (const auto device = virtio::Device::find(kind.type)) attack(variant, kind, *device, tally);
+        if (const auto device = virtio::Device::find(kind.type))
+            attack(variant, kind, *device, tally);
     }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hostile job: misuse of devices, one named variant at a time, and the question after each
 // whether the device still works or asks for reset. Which files hold which variants: hostile_queue
-// (chains and rings), hostile_transport (set-up and status), hostile_pci (configuration space, BARs,
-// MSI-X, ports), hostile_request (what devices read from well-formed chains).
+// (chains and rings), hostile_transport (set-up and status), hostile_pci (configuration space,
+// BARs, MSI-X, ports), hostile_request (what devices read from well-formed chains).
 #pragma once
 
 #include <array>
@@ -56,10 +56,10 @@ private:
 };
 
 enum class Scope : u8 {
-    Queue,    // every queue of every device
-    Setup,    // the same, and no ring is usable afterwards: only reset can make the device work
-    Device,   // every device, once
-    Block,    // these only where there is such a device
+    Queue,   // every queue of every device
+    Setup,   // the same, and no ring is usable afterwards: only reset can make the device work
+    Device,  // every device, once
+    Block,   // these only where there is such a device
     Net,
     Socket,
     Console,

@@ -64,7 +64,8 @@ void config_noise(Victim* v) {
     const Saved saved{function};
     Random random{9};
     for (u32 i = 0; i < 2000; ++i) {
-        function.write(static_cast<u32>(random.below(kSaved / 4)) * 4, static_cast<u32>(random.next()));
+        function.write(static_cast<u32>(random.below(kSaved / 4)) * 4,
+                       static_cast<u32>(random.next()));
     }
 }
 
@@ -105,7 +106,8 @@ void bars_anywhere(Victim* v) {
             function.enable();
             *pointer<volatile u64>(v->scratch) = address;  // RAM stays RAM
             if (*pointer<volatile u64>(v->scratch) != address) fail("a BAR hides RAM");
-            if (address >= 0xc0000000 && address < 0xfffff000) static_cast<void>(mmio_read<u32>(address));
+            if (address >= 0xc0000000 && address < 0xfffff000)
+                static_cast<void>(mmio_read<u32>(address));
         }
         if (wide) ++bar;
     }
@@ -115,7 +117,8 @@ void decoding_off(Victim* v) {
     const auto& function = v->device.function();
     const Saved saved{function};
     function.write<u16>(reg::Command, 0);
-    if (v->device.status() == virtio::status::DriverOk) fail("a BAR answers while memory decoding is off");
+    if (v->device.status() == virtio::status::DriverOk)
+        fail("a BAR answers while memory decoding is off");
     v->notify();
     function.write<u16>(reg::Command, pci::command::Memory);  // and no bus master: no DMA
     v->offer(0);
@@ -148,7 +151,8 @@ void bar_pages(Victim* v) {
     v->restart();
 }
 
-/// Interrupt messages to anywhere. Only the fixed delivery mode: an INIT would be the guest's own end.
+/// Interrupt messages to anywhere. Only the fixed delivery mode: an INIT would be the guest's own
+/// end.
 void msix_table(Victim* v) {
     const auto& function = v->device.function();
     const u32 cap = function.capability(pci::cap::MsiX);
@@ -160,16 +164,18 @@ void msix_table(Victim* v) {
         u64 address;
         u32 data;
     };
-    for (const Message& m : {Message{0, 0}, Message{~u64{3}, 0xff}, Message{0xfee00000, 0},
-                             Message{0xfeeff000, 0x20}, Message{0xfee00000, 0xf}, Message{v->scratch, 0x41},
-                             Message{0x100fee00000, 0x30}, Message{acpi::tables().ecam, 0x30}}) {
+    for (const Message& m :
+         {Message{0, 0}, Message{~u64{3}, 0xff}, Message{0xfee00000, 0}, Message{0xfeeff000, 0x20},
+          Message{0xfee00000, 0xf}, Message{v->scratch, 0x41}, Message{0x100fee00000, 0x30},
+          Message{acpi::tables().ecam, 0x30}}) {
         for (u32 i = 0; i < entries; ++i) {
             mmio_write<u64>(base + 16 * i, m.address);
             mmio_write<u32>(base + 16 * i + 8, m.data);
             mmio_write<u32>(base + 16 * i + 12, 0xfffffffe);  // not masked
         }
         function.write<u16>(cap + 2, 0x8000);
-        for (const u16 vector : {u16{0}, static_cast<u16>(entries - 1), static_cast<u16>(entries)}) {
+        for (const u16 vector :
+             {u16{0}, static_cast<u16>(entries - 1), static_cast<u16>(entries)}) {
             v->device.set<u16>(16, vector);
             v->device.set<u16>(virtio::common::QueueSelect, v->attacked);
             v->device.set<u16>(26, vector);
@@ -198,8 +204,8 @@ void absent_functions(Victim* /*none*/) {
 bool is_off_limits(u32 port) {
     const auto near = [port](u64 at) { return port + 3 >= at && port <= at; };
     const auto& tables = acpi::tables();
-    if (port + 3 >= 0x3f8 && port <= 0x3ff) return true;              // our own voice
-    if (near(0x64) || near(0x92) || near(0xcf9)) return true;          // PC reset lines
+    if (port + 3 >= 0x3f8 && port <= 0x3ff) return true;       // our own voice
+    if (near(0x64) || near(0x92) || near(0xcf9)) return true;  // PC reset lines
     if (tables.sleep_control.is_port && near(tables.sleep_control.address)) return true;
     return tables.reset.is_port && near(tables.reset.address);
 }

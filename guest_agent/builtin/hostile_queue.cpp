@@ -102,8 +102,7 @@ void same_head_again(Victim* v) {
     for (u16 i = 0; i < v->queue().size(); ++i) {
         v->queue().avail_ring(i) = 0;
     }
-    v->queue().set_avail_index(
-        static_cast<u16>(v->queue().avail_index() + v->queue().size()));
+    v->queue().set_avail_index(static_cast<u16>(v->queue().avail_index() + v->queue().size()));
     v->notify();
     v->settle();
 }
@@ -137,7 +136,8 @@ void indirect_nested(Victim* v) { indirect(*v, 32, {v->scratch, 32, desc::Indire
 void indirect_odd_length(Victim* v) { indirect(*v, 17, {v->scratch + 256, 16, v->direction(), 0}); }
 void indirect_empty(Victim* v) { indirect(*v, 0, {v->scratch + 256, 16, v->direction(), 0}); }
 void indirect_huge(Victim* v) {
-    indirect(*v, 0xfffffff0, {v->scratch + 256, 16, static_cast<u16>(desc::Next | v->direction()), 1});
+    indirect(*v, 0xfffffff0,
+             {v->scratch + 256, 16, static_cast<u16>(desc::Next | v->direction()), 1});
 }
 void indirect_loop(Victim* v) {
     indirect(*v, 64, {v->scratch + 256, 16, static_cast<u16>(desc::Next | v->direction()), 0});
@@ -151,7 +151,8 @@ void indirect_with_next(Victim* v) {
 
 /// Buffers that are the queue itself: the device's own writes change what it reads next.
 void buffers_are_rings(Victim* v) {
-    for (const u64 ring : {v->queue().table_address(), v->queue().avail_address(), v->queue().used_address()}) {
+    for (const u64 ring :
+         {v->queue().table_address(), v->queue().avail_address(), v->queue().used_address()}) {
         bad_buffer(*v, ring, 512);
         if (v->device.needs_reset()) return;
     }
@@ -175,7 +176,9 @@ void scribble(u64 seed) {
         switch (random.below(race.also_indices ? 6 : 4)) {
             case 0: d.addr = v.scratch + random.below(8) * 512; break;
             case 1: d.addr = random.below(2) == 0 ? boot::memory_end() : ~u64{0} - 8; break;
-            case 2: d.len = static_cast<u32>(random.below(3) == 0 ? ~u32{0} : random.below(1024)); break;
+            case 2:
+                d.len = static_cast<u32>(random.below(3) == 0 ? ~u32{0} : random.below(1024));
+                break;
             case 3:
                 d.flags = static_cast<u16>(random.below(8));
                 d.next = static_cast<u16>(random.below(8));

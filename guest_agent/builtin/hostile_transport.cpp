@@ -158,7 +158,7 @@ void reset_mid_flight(Victim* v) {
 }
 
 void vectors_out_of_range(Victim* v) {
-    v->device.set<u16>(16, 0x7ff);   // config_msix_vector
+    v->device.set<u16>(16, 0x7ff);  // config_msix_vector
     v->device.set<u16>(common::QueueSelect, v->attacked);
     v->device.set<u16>(26, 0xfffe);  // queue_msix_vector
 }

@@ -20,9 +20,7 @@ void wait_for_input(u64 limit) {
 
 constexpr u64 kSecretWords = 4;
 
-u64 secret_word(u64 seed, u64 index) {
-    return mix((seed << 8) + (index + 1) * 0x9e3779b97f4a7c15);
-}
+u64 secret_word(u64 seed, u64 index) { return mix((seed << 8) + (index + 1) * 0x9e3779b97f4a7c15); }
 
 }  // namespace
 

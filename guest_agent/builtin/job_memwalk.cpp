@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// memwalk: touches memory in a given order and checks every byte it finds. What a slot holds depends
-// on its address, the seed and how often it was written, and that count is kept elsewhere: so a
-// page that comes back altered, swapped with another or as it was earlier is noticed.
+// memwalk: touches memory in a given order and checks every byte it finds. What a slot holds
+// depends on its address, the seed and how often it was written, and that count is kept elsewhere:
+// so a page that comes back altered, swapped with another or as it was earlier is noticed.
 
 #include <algorithm>
 
@@ -157,8 +157,8 @@ void memwalk() {
         total += part.cycles;
         slowest = std::max(slowest, part.slowest);
     }
-    print("cpus=", processors, "\nbase=", Hex{walk.base}, "\nslots=", slots, "\nbytes=",
-          slots * walk.stride, "\nfill_cycles=", fill_cycles, "\naccesses=", accesses,
+    print("cpus=", processors, "\nbase=", Hex{walk.base}, "\nslots=", slots,
+          "\nbytes=", slots * walk.stride, "\nfill_cycles=", fill_cycles, "\naccesses=", accesses,
           "\nslowest_cycles=", slowest, "\n");
     clock::report(total, accesses, "access");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// net: raw Ethernet frames through virtio-net (virtio 1.2 §5.1), no offloads. mode=arp asks who has an
-// address (RFC 826), mode=tx sends broadcast frames, mode=echo returns what arrives to its sender.
+// net: raw Ethernet frames through virtio-net (virtio 1.2 §5.1), no offloads. mode=arp asks who has
+// an address (RFC 826), mode=tx sends broadcast frames, mode=echo returns what arrives to its
+// sender.
 
 #include <algorithm>
 #include <array>
@@ -74,7 +75,8 @@ struct Net {
     }
     [[nodiscard]] u8* frame() const { return pointer<u8>(out + kNetHeader); }
 
-    /// Waits for a frame, calls `use(bytes, length)`, and gives the buffer back. False if none comes.
+    /// Waits for a frame, calls `use(bytes, length)`, and gives the buffer back. False if none
+    /// comes.
     template <typename Use>
     bool take_frame(bool forever, Use use) {
         std::optional<virtio::Used> used;

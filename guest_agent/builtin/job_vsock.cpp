@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vsock: one stream to or from the host (virtio 1.2 §5.10), whose bytes are sent back until the host
-// is done. mode=connect (the default) calls the host's port, mode=listen waits to be called.
+// vsock: one stream to or from the host (virtio 1.2 §5.10), whose bytes are sent back until the
+// host is done. mode=connect (the default) calls the host's port, mode=listen waits to be called.
 
 #include <algorithm>
 #include <array>
@@ -19,7 +19,8 @@ using namespace vsock;
 constexpr u16 kReceive = 0, kTransmit = 1, kEvent = 2;
 constexpr u32 kBuffer = 4096;
 constexpr u16 kReceiveBuffers = 64;
-constexpr u32 kCredit = 32 * 1024;  // far less than the buffers hold: there is room for credit updates
+constexpr u32 kCredit =
+    32 * 1024;  // far less than the buffers hold: there is room for credit updates
 constexpr u32 kOurPort = 1024;
 
 struct Socket {
@@ -29,7 +30,7 @@ struct Socket {
     u64 out = 0;
     u64 cid = 0;
     u32 our_port = 0, host_port = 0;
-    u32 forwarded = 0;             // bytes of the host's that were used up
+    u32 forwarded = 0;  // bytes of the host's that were used up
     u32 sent = 0;
     u32 host_credit = 0, host_forwarded = 0;
 
@@ -159,7 +160,10 @@ void vsock_job() {
                     echoed += h.len;
                     break;
                 case op::CreditRequest: socket.send(op::CreditUpdate); break;
-                case op::Shutdown: socket.send(op::Rst); is_open = false; break;
+                case op::Shutdown:
+                    socket.send(op::Rst);
+                    is_open = false;
+                    break;
                 case op::Rst: is_open = false; break;
                 default: break;
             }

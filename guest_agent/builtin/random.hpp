@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Repeatable pseudo-random numbers (splitmix64): the same seed gives the same accesses on every VMM.
+// Repeatable pseudo-random numbers (splitmix64): the same seed gives the same accesses on every
+// VMM.
 #pragma once
 
 #include "guest_agent/builtin/machine.hpp"

@@ -64,7 +64,7 @@ std::size_t strlen(const char* text) {
 // Both libstdc++ hooks sit behind checks that only a mistake of ours can fail.
 namespace std {
 [[gnu::noreturn]] void __glibcxx_assert_fail(const char* file, int line, const char* /*function*/,
-                                        const char* condition) noexcept;
+                                             const char* condition) noexcept;
 void __glibcxx_assert_fail(const char* file, int line, const char* /*function*/,
                            const char* condition) noexcept {
     holdfast::builtin::fail("assertion ", file, ":", static_cast<unsigned>(line), " ", condition);

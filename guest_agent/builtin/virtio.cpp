@@ -20,7 +20,8 @@ constexpr u16 kNoInterrupt = 1;  // VIRTQ_AVAIL_F_NO_INTERRUPT
 constexpr u16 kNoNotify = 1;     // VIRTQ_USED_F_NO_NOTIFY
 constexpr u64 kPatienceCycles = u64{10} << 30;
 
-// Ring fields: u16 flags, u16 idx, then the entries. The device reads and writes them at any moment.
+// Ring fields: u16 flags, u16 idx, then the entries. The device reads and writes them at any
+// moment.
 u16 load_acquire(u64 address) { return __atomic_load_n(pointer<u16>(address), __ATOMIC_ACQUIRE); }
 void store_release(u64 address, u16 value) {
     __atomic_store_n(pointer<u16>(address), value, __ATOMIC_RELEASE);
@@ -109,7 +110,8 @@ void Queue::set_avail_index(u16 index) {
 bool Queue::wants_notification() const {
     if (!event_idx_) return (load_acquire(used_address()) & kNoNotify) == 0;
     const u16 event = load_acquire(used_address() + 4 + 8 * u64{size_});  // avail_event, §2.7.10
-    return static_cast<u16>(published_ - event - 1) < static_cast<u16>(published_ - before_publish_);
+    return static_cast<u16>(published_ - event - 1) <
+           static_cast<u16>(published_ - before_publish_);
 }
 
 u16 Queue::used_index() const { return load_acquire(used_address() + 2); }
@@ -121,7 +123,8 @@ std::optional<Used> Queue::poll() {
     const auto length = load<u32>(entry + 4);
     ++seen_;
     // used_event one behind: the device never has a reason to interrupt.
-    if (event_idx_) store_release(avail_address() + 4 + 2 * u64{size_}, static_cast<u16>(seen_ - 1));
+    if (event_idx_)
+        store_release(avail_address() + 4 + 2 * u64{size_}, static_cast<u16>(seen_ - 1));
     if (id >= size_) fail("device completed descriptor ", id, " of ", size_);
     const auto head = static_cast<u16>(id);
     u16 tail = head;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The driver's side of virtio 1.2 over PCI: modern transport (§4.1) and split virtqueues (§2.7),
-// polled. Left out: legacy devices, packed rings, interrupts. What a job needs in order to misbehave
-// is public.
+// polled. Left out: legacy devices, packed rings, interrupts. What a job needs in order to
+// misbehave is public.
 #pragma once
 
 #include <array>
@@ -24,10 +24,10 @@ namespace feature {  // §6
 inline constexpr u64 IndirectDesc = u64{1} << 28, EventIdx = u64{1} << 29, Version1 = u64{1} << 32;
 }
 namespace common {  // offsets in virtio_pci_common_cfg, §4.1.4.3
-inline constexpr u32 DeviceFeatureSelect = 0, DeviceFeature = 4, DriverFeatureSelect = 8, DriverFeature = 12,
-                     NumQueues = 18, DeviceStatus = 20, QueueSelect = 22, QueueSize = 24,
-                     QueueEnable = 28, QueueNotifyOff = 30, QueueDesc = 32, QueueDriver = 40,
-                     QueueDevice = 48, Size = 56;
+inline constexpr u32 DeviceFeatureSelect = 0, DeviceFeature = 4, DriverFeatureSelect = 8,
+                     DriverFeature = 12, NumQueues = 18, DeviceStatus = 20, QueueSelect = 22,
+                     QueueSize = 24, QueueEnable = 28, QueueNotifyOff = 30, QueueDesc = 32,
+                     QueueDriver = 40, QueueDevice = 48, Size = 56;
 }
 namespace desc {  // §2.7.5
 inline constexpr u16 Next = 1, Write = 2, Indirect = 4;
@@ -85,7 +85,7 @@ private:
     u16 size_ = 0;
     u16 free_head_ = 0;
     u16 free_count_ = 0;
-    u16 added_ = 0;      // available index, including what is not published yet
+    u16 added_ = 0;  // available index, including what is not published yet
     u16 published_ = 0;
     u16 before_publish_ = 0;
     u16 seen_ = 0;  // used index
@@ -102,8 +102,8 @@ public:
     static Device get(u16 device_type);
 
     void reset() const;
-    /// Up to FEATURES_OK, with those of `wanted` that are offered, and VERSION_1. Fails the job if the
-    /// device refuses. Returns what was agreed.
+    /// Up to FEATURES_OK, with those of `wanted` that are offered, and VERSION_1. Fails the job if
+    /// the device refuses. Returns what was agreed.
     u64 negotiate(u64 wanted);
     /// Gives queue `index` its memory, at most `size` entries, and enables it.
     void enable_queue(u16 index, Queue& queue, u16 size = Queue::kMaxSize);

@@ -20,7 +20,8 @@ inline constexpr u64 kHost = 2;
 inline constexpr u16 kStream = 1;
 
 namespace op {
-inline constexpr u16 Request = 1, Response = 2, Rst = 3, Shutdown = 4, Rw = 5, CreditUpdate = 6, CreditRequest = 7;
+inline constexpr u16 Request = 1, Response = 2, Rst = 3, Shutdown = 4, Rw = 5, CreditUpdate = 6,
+                     CreditRequest = 7;
 }
 
 }  // namespace holdfast::builtin::vsock

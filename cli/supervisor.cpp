@@ -106,6 +106,7 @@ Supervisor::Supervisor(const Shape& shape, Resources& resources, const Signals& 
     vmm_config_.tier = shape.tier;
     vmm_config_.cmdline = shape.cmdline;
     vmm_config_.start_paused = shape.paused;
+    vmm_config_.flat_entry = shape.builtin;
     vmm_config_.virtio_console = shape.console == ConsoleKind::Virtio;
     vmm_config_.net = resources.net;
     for (const io::Disk& disk : resources.disks) {

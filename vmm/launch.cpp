@@ -8,13 +8,9 @@
 namespace holdfast::vmm {
 namespace {
 
-// The order of descriptors in the message; bit i of a mask says that the i-th is there.
-constexpr std::array<UniqueFd LaunchFds::*, 9> kFds{
-    &LaunchFds::kvm,         &LaunchFds::kernel,         &LaunchFds::initrd,
-    &LaunchFds::io_memory,   &LaunchFds::io_requests,    &LaunchFds::io_completions,
-    &LaunchFds::console,     &LaunchFds::control_listener, &LaunchFds::control_session};
+// Bit i of a mask says that the i-th of kLaunchFds is there.
 constexpr std::uint16_t kOptionalFds = 1U << 2 | 1U << 8;
-constexpr std::uint16_t kAllFds = (1U << kFds.size()) - 1;
+constexpr std::uint16_t kAllFds = (1U << kLaunchFds.size()) - 1;
 
 enum class ReportKind : std::uint8_t { Started = 1, Ended = 2 };
 constexpr std::size_t kMaxReport = 1024;
@@ -96,10 +92,10 @@ Result<LaunchConfig> decode(std::span<const std::byte> bytes, std::uint16_t& fd_
 Result<void> send_launch(const UniqueFd& socket, const LaunchConfig& config, const LaunchFds& fds) {
     std::uint16_t mask = 0;
     std::vector<int> numbers;
-    for (std::size_t i = 0; i < kFds.size(); ++i) {
-        if (!(fds.*kFds[i])) continue;
+    for (std::size_t i = 0; i < kLaunchFds.size(); ++i) {
+        if (!(fds.*kLaunchFds[i])) continue;
         mask = static_cast<std::uint16_t>(mask | 1U << i);
-        numbers.push_back((fds.*kFds[i]).get());
+        numbers.push_back((fds.*kLaunchFds[i]).get());
     }
     WireWriter writer;
     writer.put(mask);
@@ -123,10 +119,10 @@ Result<Launch> receive_launch(const UniqueFd& socket) {
         return peer_fault("launch message lacks a descriptor");
     }
     std::size_t next = 0;
-    for (std::size_t i = 0; i < kFds.size(); ++i) {
+    for (std::size_t i = 0; i < kLaunchFds.size(); ++i) {
         if ((mask & 1U << i) == 0) continue;
         if (next == message.fds.size()) return peer_fault("launch message lacks a descriptor");
-        launch.fds.*kFds[i] = std::move(message.fds[next++]);
+        launch.fds.*kLaunchFds[i] = std::move(message.fds[next++]);
     }
     return launch;
 }

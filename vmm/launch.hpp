@@ -57,6 +57,12 @@ struct LaunchFds {
     UniqueFd control_session;    ///< optional: a QMP client that lived through a guest reboot
 };
 
+/// Every descriptor, in the order in which they travel.
+inline constexpr std::array<UniqueFd LaunchFds::*, 9> kLaunchFds{
+    &LaunchFds::kvm,     &LaunchFds::kernel,           &LaunchFds::initrd,
+    &LaunchFds::io_memory, &LaunchFds::io_requests,    &LaunchFds::io_completions,
+    &LaunchFds::console, &LaunchFds::control_listener, &LaunchFds::control_session};
+
 /// Why a VM ended. The values are the exit statuses of `holdfast run` (design §7).
 enum class EndReason : std::uint8_t {
     PowerOff = 0,

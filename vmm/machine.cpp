@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/machine.hpp"
 
-#include <array>
-
-#include "sys/log.hpp"
 #include "vmm/boot/boot.hpp"
 #include "vmm/boot/layout.hpp"
+#include "vmm/virtio/block.hpp"
+#include "vmm/virtio/console.hpp"
+#include "vmm/virtio/net.hpp"
+#include "vmm/virtio/rng.hpp"
+#include "vmm/virtio/vsock.hpp"
 
 namespace holdfast::vmm {
 
-Machine::Machine(const LaunchConfig& config, memcrypt::GuestMemory memory, std::unique_ptr<kvm::Vm> vm,
-                 EventFd wake, Poller poller, const UniqueFd& handover) noexcept
+Machine::Machine(const LaunchConfig& config, LaunchFds fds, const UniqueFd& handover, EventFd wake,
+                 Poller poller, std::unique_ptr<kvm::Vm> vm, memcrypt::GuestMemory memory) noexcept
     : config_{config},
+      fds_{std::move(fds)},
       handover_{handover},
       poller_{std::move(poller)},
       wake_{std::move(wake)},
+      vm_{std::move(vm)},
       memory_{std::move(memory)},
-      vm_{std::move(vm)} {}
+      interrupts_{*vm_},
+      pci_{mmio_, {}} {}
 
 Machine::~Machine() = default;
 
@@ -25,40 +30,92 @@ Result<std::unique_ptr<Machine>> Machine::create(const LaunchConfig& config, Lau
     if (config.tier != memcrypt::Tier::None) return input_error("this memory tier is not built yet");
     auto vm = HF_TRY(kvm::Vm::create(fds.kvm));
     auto memory = HF_TRY(memcrypt::GuestMemory::create_plain(boot::ram_ranges(config.memory_bytes)));
-    std::unique_ptr<Machine> machine{new Machine{config, std::move(memory), std::move(vm),
-                                                 HF_TRY(EventFd::create()), HF_TRY(Poller::create()), handover}};
-    HF_TRY(machine->build(fds));
+    HF_TRY(vm->map_memory(memory));
+    std::unique_ptr<Machine> machine{new Machine{config, std::move(fds), handover, HF_TRY(EventFd::create()),
+                                                 HF_TRY(Poller::create()), std::move(vm), std::move(memory)}};
+    HF_TRY(machine->build());
     return machine;
 }
 
-Result<void> Machine::build(LaunchFds& fds) {
-    HF_TRY(poller_.add(wake_.fd(), EPOLLIN, static_cast<std::uint64_t>(Token::Wake)));
-    HF_TRY(poller_.add(handover_, EPOLLIN, static_cast<std::uint64_t>(Token::Handover)));
-    HF_TRY(vm_->map_memory(memory_));
-    HF_TRY(build_legacy(std::move(fds.console)));
-    const auto entry = HF_TRY(boot::load(memory_, {
-        .kernel = fds.kernel,
-        .initrd = fds.initrd,
+Result<void> Machine::build() {
+    HF_TRY(poller_.add(wake_.fd(), EPOLLIN, number(Token::Wake)));
+    HF_TRY(poller_.add(handover_, EPOLLIN, number(Token::Handover)));
+    HF_TRY(build_legacy());
+    HF_TRY(build_pci());
+    HF_TRY(build_virtio());
+    control_ = HF_TRY(control::Server::create(
+        std::move(fds_.control_listener), poller_,
+        {.listener = number(Token::ControlListener), .session = number(Token::ControlSession)}, *this));
+    if (fds_.control_session) {
+        HF_TRY(control_->adopt_session(std::move(fds_.control_session), control::Cause::GuestReset));
+    }
+    const kvm::EntryState entry = HF_TRY(boot::load(memory_, {
+        .kernel = fds_.kernel,
+        .initrd = fds_.initrd,
         .cmdline = config_.cmdline,
         .cpus = config_.cpus,
         .elf_entry = config_.flat_entry ? boot::ElfEntry::Flat : boot::ElfEntry::Pvh,
     }));
+    fds_ = {};
     return build_vcpus(entry);
 }
 
-Result<void> Machine::build_legacy(UniqueFd console) {
-    console_ = HF_TRY(legacy::ConsoleStream::create(std::move(console), poller_,
-                                                    static_cast<std::uint64_t>(Token::Console)));
+Result<void> Machine::build_legacy() {
+    UniqueFd console = config_.virtio_console ? HF_TRY(fds_.console.duplicate()) : std::move(fds_.console);
+    console_ = HF_TRY(legacy::ConsoleStream::create(std::move(console), poller_, number(Token::Console)));
     serial_line_ = HF_TRY(vm_->create_line(legacy::kSerialGsi));
     serial_.emplace(*serial_line_, *console_);
     HF_TRY(ports_.add(legacy::kSerialPort, legacy::kSerialPorts, *serial_));
-    console_->attach(*serial_);
+    // One of the two consoles gets the input; both may write.
+    if (!config_.virtio_console) console_->attach(*serial_);
 
     event_line_ = HF_TRY(vm_->create_line(legacy::kEventGsi));
     power_.emplace(*event_line_, *this);
     HF_TRY(ports_.add(legacy::kPowerPort, legacy::kPowerPorts, *power_));
     keyboard_reset_.emplace(*this);
     return ports_.add(legacy::kKeyboardPort, 1, *keyboard_reset_);
+}
+
+Result<void> Machine::build_pci() {
+    HF_TRY(mmio_.add(pci::kEcamStart, pci::kEcamSize, pci_.ecam()));
+    HF_TRY(ports_.add(pci::kConfigPort, pci::kConfigPortSize, pci_.ports()));
+    pvpanic_.emplace([this](pci::Pvpanic::Event event) { guest_panicked(event); });
+    return pci_.add(next_slot_++, *pvpanic_);
+}
+
+Result<void> Machine::build_virtio() {
+    io_ = HF_TRY(io::Client::create(fds_.io_memory, EventFd{std::move(fds_.io_requests)},
+                                    EventFd{std::move(fds_.io_completions)}));
+    worker_ = HF_TRY(virtio::Worker::create(io_.get(), [this](const Error& error) { io_failed(error); }));
+    HF_TRY(add_virtio(std::make_unique<virtio::Rng>(memory_)));
+    std::uint8_t index = 0;
+    for (const DiskShape& disk : config_.disks) {
+        const std::string serial = "disk" + std::to_string(index);
+        HF_TRY(add_virtio(std::make_unique<virtio::Block>(
+            memory_, *io_,
+            virtio::BlockShape{.disk = io::ResourceId{index++}, .size_bytes = disk.size_bytes,
+                               .read_only = disk.read_only, .serial = serial})));
+    }
+    if (config_.net) {
+        HF_TRY(add_virtio(std::make_unique<virtio::Net>(
+            memory_, *io_, virtio::NetShape{.mac = config_.net->mac, .mtu = config_.net->mtu})));
+    }
+    if (config_.vsock_cid) {
+        HF_TRY(add_virtio(std::make_unique<virtio::Vsock>(memory_, *io_, *config_.vsock_cid)));
+    }
+    if (config_.virtio_console) {
+        HF_TRY(add_virtio(std::make_unique<virtio::Console>(memory_, std::move(fds_.console))));
+    }
+    return {};
+}
+
+Result<void> Machine::add_virtio(std::unique_ptr<virtio::Device> device) {
+    auto transport = HF_TRY(virtio::PciTransport::create(*device, memory_, interrupts_, *vm_));
+    HF_TRY(pci_.add(next_slot_++, *transport));
+    HF_TRY(worker_->add(*transport));
+    virtio_devices_.push_back(std::move(device));
+    virtio_transports_.push_back(std::move(transport));
+    return {};
 }
 
 Result<void> Machine::build_vcpus(const kvm::EntryState& entry) {
@@ -69,76 +126,8 @@ Result<void> Machine::build_vcpus(const kvm::EntryState& entry) {
         vcpus_.push_back(std::make_unique<VcpuThread>(index, std::move(vcpu),
                                                       VcpuThread::Buses{ports_, mmio_}, *this));
     }
+    worker_->start();
     return {};
-}
-
-void Machine::resume_guest() {
-    for (const auto& vcpu : vcpus_) vcpu->resume();
-}
-
-void Machine::pause_guest() {
-    for (const auto& vcpu : vcpus_) vcpu->pause();
-}
-
-Ended Machine::run() {
-    if (!config_.start_paused) resume_guest();
-    std::array<epoll_event, 16> ready{};
-    while (true) {
-        {
-            const Lock hold{end_lock_};
-            if (ended_) break;
-        }
-        const auto events = poller_.wait(ready, -1);
-        if (!events) {
-            end(EndReason::Failure, "waiting for events failed");
-            break;
-        }
-        for (const epoll_event& event : *events) {
-            const auto served = serve(event.data.u64, event.events);
-            if (!served) {
-                log::error("machine.serve", served.error());
-                end(EndReason::Failure, served.error().what);
-            }
-        }
-    }
-    pause_guest();
-    console_->drain(std::chrono::milliseconds{200});
-    const Lock hold{end_lock_};
-    return std::move(*ended_);
-}
-
-Result<void> Machine::serve(std::uint64_t token, std::uint32_t events) {
-    switch (static_cast<Token>(token)) {
-        case Token::Wake: wake_.drain(); return {};
-        case Token::Handover:
-            // Whoever launched us is gone or wants us gone; there is nobody left to report to.
-            end(EndReason::Killed, "the command line has gone");
-            return {};
-        case Token::Console:
-            if (const auto served = console_->on_ready(events); !served) {
-                end(EndReason::Failure, "holdfast-io ended unexpectedly");
-            }
-            return {};
-    }
-    return {};
-}
-
-void Machine::end(EndReason reason, std::string detail) noexcept {
-    {
-        const Lock hold{end_lock_};
-        if (ended_) return;
-        ended_ = Ended{.reason = reason, .detail = std::move(detail), .control_session = {}};
-    }
-    wake_.signal();
-}
-
-void Machine::power_off_requested() noexcept { end(EndReason::PowerOff, "the guest powered off"); }
-void Machine::reset_requested() noexcept { end(EndReason::Reboot, "the guest rebooted"); }
-void Machine::guest_shut_down() noexcept { end(EndReason::Reboot, "the guest reset itself by a triple fault"); }
-
-void Machine::guest_stuck(std::string_view reason, std::uint64_t detail, std::uint64_t rip) noexcept {
-    log::error("vcpu.stuck", {{"why", reason}, {"detail", detail}, log::Field::hex("rip", rip)});
-    end(EndReason::Failure, std::string{reason});
 }
 
 }  // namespace holdfast::vmm

@@ -5,6 +5,9 @@
 
 #include <unistd.h>
 
+#include "sys/log.hpp"
+#include "sys/sandbox/policies.hpp"
+#include "sys/sandbox/seccomp.hpp"
 #include "sys/thread.hpp"
 
 namespace holdfast::vmm {
@@ -68,6 +71,7 @@ void VcpuThread::body() noexcept {
         if (want_ == Want::Stop) break;
         running_ = true;
         hold.unlock();
+        close_jail();
         run_until_wanted_otherwise();
         hold.lock();
         running_ = false;
@@ -77,15 +81,25 @@ void VcpuThread::body() noexcept {
     t_vcpu = nullptr;
 }
 
+/// A vCPU thread is hostile from its first guest instruction on. Not earlier: the process' own filter is
+/// put on all threads at once, which fails where one has another filter already.
+void VcpuThread::close_jail() noexcept {
+    if (jailed_) return;
+    jailed_ = true;
+    if (const auto closed = sandbox::install(sandbox::policy::vmm_vcpu, sandbox::Scope::ThisThread); !closed) {
+        log::error("vcpu.seccomp", closed.error());
+        stuck_ = true;
+        events_.guest_stuck("a vCPU thread could not be jailed", 0, 0);
+    }
+}
+
 void VcpuThread::run_until_wanted_otherwise() noexcept {
-    while (true) {
+    while (!stuck_) {
         // Down before looking: a kick after this line is seen by KVM_RUN, one before it by the load.
         vcpu_.clear_stop();
         if (want_.load() != Want::Run) return;
         if (!handle(vcpu_.run())) {
-            const std::lock_guard hold{lock_};
             stuck_ = true;
-            return;
         }
     }
 }

@@ -52,6 +52,7 @@ public:
 private:
     enum class Want : std::uint8_t { Pause, Run, Stop };
     void body() noexcept;
+    void close_jail() noexcept;
     void run_until_wanted_otherwise() noexcept;
     bool handle(const kvm::Exit& exit) noexcept;  ///< false: this vCPU cannot go on
     void want(Want want);
@@ -65,7 +66,8 @@ private:
     std::condition_variable changed_;
     std::atomic<Want> want_ = Want::Pause;
     bool running_ = false;
-    bool stuck_ = false;
+    bool stuck_ = false;   // the thread's own, as is jailed_
+    bool jailed_ = false;
     std::atomic<int> tid_ = 0;
     std::jthread thread_;  // last: starts when all else is there
 };

@@ -10,6 +10,7 @@
 #include "sys/wire/endian.hpp"
 #include "vmm/boot/layout.hpp"
 #include "vmm/legacy/power.hpp"
+#include "vmm/pci/root_complex.hpp"
 
 namespace holdfast::boot {
 namespace {
@@ -139,7 +140,7 @@ Table make_madt(std::uint32_t cpus) {
 Table make_mcfg() {
     Table table{"MCFG", 1};  // PCI Firmware Specification 3.3 §4.1.2
     table.put(std::uint64_t{0});
-    table.put(kEcam);
+    table.put(pci::kEcamStart);
     table.put(std::uint16_t{0});  // segment
     table.put(std::uint8_t{0});   // first bus
     table.put(std::uint8_t{0});   // last bus

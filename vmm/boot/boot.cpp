@@ -9,6 +9,7 @@
 #include "sys/wire/endian.hpp"
 #include "vmm/boot/acpi.hpp"
 #include "vmm/boot/layout.hpp"
+#include "vmm/pci/root_complex.hpp"
 
 namespace holdfast::boot {
 namespace {
@@ -175,7 +176,7 @@ std::vector<MemoryRange> memory_map(const memcrypt::GuestMemory& memory) {
         {kLowRamEnd.value(), kHighMemory.value() - kLowRamEnd.value(), MemoryType::Reserved},
         {kHighMemory.value(), low_ram_end(memory) - kHighMemory.value(), MemoryType::Ram},
         // Linux uses an ECAM window only if the map (or ACPI) reserves it.
-        {kEcam, kEcamSize, MemoryType::Reserved}};
+        {pci::kEcamStart, pci::kEcamSize, MemoryType::Reserved}};
     for (const memcrypt::Region& region : memory.regions().subspan(1)) {
         map.push_back({region.start.value(), region.host.size(), MemoryType::Ram});
     }

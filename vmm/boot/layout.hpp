@@ -26,10 +26,6 @@ inline constexpr GuestAddr kHighMemory{0x100000};  ///< kernels are loaded from 
 // RAM stops at 3 GiB and goes on at 4 GiB; between them are the devices.
 inline constexpr std::uint64_t kHoleStart = 0xc0000000;
 inline constexpr std::uint64_t kHoleEnd = 0x100000000;
-inline constexpr std::uint64_t kPciWindow = 0xc0000000;
-inline constexpr std::uint64_t kPciWindowSize = 0x20000000;
-inline constexpr std::uint64_t kEcam = 0xe0000000;
-inline constexpr std::uint64_t kEcamSize = 0x100000;  ///< one bus
 inline constexpr std::uint64_t kIoApic = 0xfec00000;
 inline constexpr std::uint64_t kLocalApic = 0xfee00000;
 

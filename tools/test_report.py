@@ -7,6 +7,7 @@ skip that names something this file cannot check.
 
 A script with several cases prints one line each: `ok NAME`, `FAILED NAME` or `skip NAME: no THING`.
 """
+import ctypes
 import fcntl
 import json
 import os
@@ -36,6 +37,11 @@ def runs(*command):
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
 
+def landlock_abi():
+    """landlock_create_ruleset(NULL, 0, LANDLOCK_CREATE_RULESET_VERSION): the kernel's ABI, or -1."""
+    return ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1)
+
+
 def has_native_kernel_mode():
     """Whether this KVM runs a guest's kernel at full speed: doctor finds out by trying."""
     doctor = subprocess.run(["build/holdfast", "doctor", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -58,6 +64,8 @@ THINGS = {
 def present(thing):
     if thing in THINGS:
         return THINGS[thing]()
+    if thing.startswith("Landlock ABI "):
+        return landlock_abi() >= int(thing.rpartition(" ")[2])
     if thing.startswith("/"):
         return os.access(thing, os.R_OK | os.W_OK)
     return shutil.which(thing) is not None if " " not in thing else True

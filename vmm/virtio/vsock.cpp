@@ -87,7 +87,7 @@ Result<void> Vsock::run_receive() {
         const bool whole = message.size() >= sizeof packet;
         if (whole) std::memcpy(&packet, message.data(), sizeof packet);
         if (!whole || packet.len.get() != message.size() - sizeof packet) {
-            log::error("vsock.packet", peer_fault("malformed packet from the I/O process"));
+            log::warn("vsock.packet", peer_fault("malformed packet from the I/O process"));
             inbox_.drop_front();
             continue;
         }

@@ -5,7 +5,7 @@
 A case that cannot run says `skip: no THING`. Where this machine has the THING, that is a failure. So is a
 skip that names something this file cannot check.
 
-A script with several cases prints one line each: `ok NAME`, `FAILED NAME` or `skip NAME: no THING`.
+A script with several cases prints one line each: `ok: NAME`, `FAILED: NAME` or `skip NAME: no THING`.
 """
 import ctypes
 import fcntl
@@ -19,7 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 
 GTEST = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:, where .*)? \(\d+ ms\)$", re.M)
-SCRIPT = re.compile(r"^(ok|FAILED|skip) ([^:\n]+?)(?:: (.*))?$", re.M)
+SCRIPT = re.compile(r"^(?:(ok|FAILED):? (.+)|skip ([^:\n]+): (no .*))$", re.M)
 REASON = re.compile(r"^skip: no (\S.*?)\.?(?:[:;,(].*)?$", re.M)
 KVM_GET_API_VERSION = 0xAE00
 
@@ -92,7 +92,7 @@ def gtest_cases(output):
 def cases_of(run):
     """(name, ok|failed|skip, what it said) of each case of one meson test."""
     output = run.get("stdout", "") + run.get("stderr", "")
-    cases = gtest_cases(output) or [(m[2], {"ok": "ok", "FAILED": "failed", "skip": "skip"}[m[1]], f"skip: {m[3]}")
+    cases = gtest_cases(output) or [(m[2] or m[3], {"ok": "ok", "FAILED": "failed", None: "skip"}[m[1]], f"skip: {m[4]}")
                                     for m in SCRIPT.finditer(output)]
     result = run["result"]
     if result == "SKIP" and not any(state == "skip" for _, state, _ in cases):

@@ -128,7 +128,7 @@ def main():
         return 2
     where, program, chosen = sys.argv[1], sys.argv[2], sys.argv[3:]
     if where == "qemu" and shutil.which(QEMU) is None:
-        print(f"skipped: {QEMU} is not installed (tools/deps test)")
+        print(f"skip: no {QEMU} (tools/deps test)")
         return 77
     if where == "holdfast" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         print("skipped: no access to /dev/kvm")

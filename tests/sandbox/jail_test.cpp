@@ -122,7 +122,7 @@ TEST(Jail, TheHostsNetworkIsOutOfReach) {
 }
 
 TEST(Jail, TcpIsRefusedByLandlockToo) {
-    if (landlock_abi() < 4) GTEST_SKIP() << "this kernel's Landlock (ABI " << landlock_abi() << ") knows no TCP";
+    if (landlock_abi() < 4) GTEST_SKIP() << "skip: no Landlock ABI 4 (TCP)";
     EXPECT_EQ(jailed(policy::wide, [] {
         const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
         sockaddr_in own{.sin_family = AF_INET, .sin_port = htons(4711), .sin_addr = {htonl(INADDR_ANY)}};
@@ -145,7 +145,7 @@ TEST(Jail, OtherProcessesCannotBeReadOrSignalled) {
         const iovec remote{const_cast<char*>("remote"), 6};
         return refusal(::syscall(SYS_process_vm_readv, parent, &local, 1, &remote, 1, 0));
     }), ended_with(EPERM));
-    if (landlock_abi() < 6) GTEST_SKIP() << "this kernel's Landlock (ABI " << landlock_abi() << ") lets signals out";
+    if (landlock_abi() < 6) GTEST_SKIP() << "skip: no Landlock ABI 6 (signals)";
     EXPECT_EQ(jailed(policy::wide, [=] { return refusal(::kill(parent, SIGURG)); }), ended_with(EPERM));
 }
 
@@ -179,7 +179,7 @@ TEST(Jail, ItEndsWithItsParent) {
 
 TEST(Jail, KvmDescriptorsKeepWorking) {
     const UniqueFd kvm{::open("/dev/kvm", O_RDWR | O_CLOEXEC)};
-    if (!kvm) GTEST_SKIP() << "no /dev/kvm";
+    if (!kvm) GTEST_SKIP() << "skip: no /dev/kvm";
     const int vm = ::ioctl(kvm.get(), KVM_CREATE_VM, 0UL);
     ASSERT_GE(vm, 0);
     const UniqueFd owned{vm};

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Counts what `meson test` ran: every GoogleTest case, every case line of a script, else every program.
+"""Counts what `meson test` ran: every case of GoogleTest, of unittest (verbosity 2) and of scripts, else every program.
 
 A case that cannot run says `skip: no THING`. Where this machine has the THING, that is a failure. So is a
 skip that names something this file cannot check.
@@ -20,6 +20,7 @@ from pathlib import Path
 
 GTEST = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:, where .*)? \(\d+ ms\)$", re.M)
 SCRIPT = re.compile(r"^(?:(ok|FAILED):? (.+)|skip ([^:\n]+): (no .*))$", re.M)
+UNITTEST = re.compile(r"^(test\w+) \(.*\)(?:\n.*)? \.\.\. (?:(ok)|(FAIL|ERROR)|skipped (['\"])(.*)\4)$", re.M)
 REASON = re.compile(r"^skip: no (\S.*?)\.?(?:[:;,(].*)?$", re.M)
 KVM_GET_API_VERSION = 0xAE00
 
@@ -57,6 +58,8 @@ THINGS = {
     "root": lambda: os.geteuid() == 0,
     "user namespaces": lambda: runs("unshare", "--user", "--map-root-user", "true"),
     "native kernel mode": has_native_kernel_mode,
+    "machine without passt": lambda: not shutil.which("passt"),
+    "machine with /dev/kvm for some": lambda: has_kvm() and not os.stat("/dev/kvm").st_mode & 0o006,
     "hardware VT-d or AMD-Vi": lambda: any(Path("/sys/class/iommu").glob("*")),
 }
 
@@ -92,8 +95,10 @@ def gtest_cases(output):
 def cases_of(run):
     """(name, ok|failed|skip, what it said) of each case of one meson test."""
     output = run.get("stdout", "") + run.get("stderr", "")
-    cases = gtest_cases(output) or [(m[2] or m[3], {"ok": "ok", "FAILED": "failed", None: "skip"}[m[1]], f"skip: {m[4]}")
-                                    for m in SCRIPT.finditer(output)]
+    cases = gtest_cases(output)
+    cases += [(m[1], "ok" if m[2] else "failed" if m[3] else "skip", m[5] or "") for m in UNITTEST.finditer(output)]
+    cases += [(m[2] or m[3], {"ok": "ok", "FAILED": "failed", None: "skip"}[m[1]], f"skip: {m[4]}")
+              for m in SCRIPT.finditer(output)]
     result = run["result"]
     if result == "SKIP" and not any(state == "skip" for _, state, _ in cases):
         cases.append(("", "skip", output.strip().rpartition("\n")[2]))

@@ -131,7 +131,7 @@ def main():
         print(f"skip: no {QEMU} (tools/deps test)")
         return 77
     if where == "holdfast" and not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("skipped: no access to /dev/kvm")
+        print("skip: no /dev/kvm")
         return 77
     make_command = qemu if where == "qemu" else holdfast
     cases = {name: case for name, case in CASES.items() if where in case.on and (not chosen or name in chosen)}

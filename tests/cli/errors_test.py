@@ -124,7 +124,7 @@ class Host(CliTest):
     def test_no_passt(self):
         # /usr/bin is looked at too: without it nothing could be said here.
         if os.path.exists('/usr/bin/passt'):
-            self.skipTest('passt is installed')
+            self.skipTest('skip: no machine without passt')
         self.assert_failure(self.cli('run', '--builtin', '--net', 'user', env={'PATH': '/none'}), 'HF-0206')
 
     def test_vsock_path_in_use(self):
@@ -158,7 +158,7 @@ class Host(CliTest):
 
     def test_state_directory_of_another_user(self):
         if os.geteuid() != 0:
-            self.skipTest('needs root to give a directory away')
+            self.skipTest('skip: no root')
         run = os.path.join(self.state, 'run')
         os.makedirs(run)
         os.chown(run, 65534, 65534)
@@ -175,7 +175,7 @@ class Kvm(CliTest):
 
     def without(self, script):
         if os.geteuid() != 0:
-            self.skipTest('needs root for a mount namespace')
+            self.skipTest('skip: no root')
         words = [self.holdfast, '--state-dir', self.state, 'run', '--builtin']
         return subprocess.run(['unshare', '--mount', 'sh', '-c', script + '; exec "$@"', 'sh', *words],
                               capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
@@ -186,9 +186,9 @@ class Kvm(CliTest):
     def test_no_rights(self):
         os.chmod(self.place, 0o755)
         if not os.path.exists('/dev/kvm'):
-            self.skipTest('there is no /dev/kvm')
+            self.skipTest('skip: no /dev/kvm')
         if os.stat('/dev/kvm').st_mode & 0o006:
-            self.skipTest('everybody may use /dev/kvm here')
+            self.skipTest('skip: no machine with /dev/kvm for some')
         words = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', self.holdfast,
                  '--state-dir', os.path.join(self.place, 'theirs'), 'run', '--builtin']
         os.mkdir(os.path.join(self.place, 'theirs'))
@@ -198,4 +198,4 @@ class Kvm(CliTest):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    unittest.main(verbosity=2)

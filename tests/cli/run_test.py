@@ -282,4 +282,4 @@ class Console(CliTest):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    unittest.main(verbosity=2)

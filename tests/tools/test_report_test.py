@@ -57,6 +57,11 @@ class TestReport(unittest.TestCase):
         self.assertEqual(self.report((output.format("/dev/nope"), "OK"))[:2], (0, "1 passed, 0 failed, 1 skipped"))
         self.assertEqual(self.report((output.format("/dev/null"), "OK"))[:2], (1, "1 passed, 1 failed, 0 skipped"))
 
+    def test_unittest_cases_are_counted(self):
+        output = ("test_a (__main__.T.test_a) ... ok\ntest_b (__main__.T.test_b)\nIts docstring. ... FAIL\n"
+                  "test_c (__main__.T.test_c) ... skipped 'skip: no /dev/nope'\n")
+        self.assertEqual(self.report((output, "FAIL"))[:2], (1, "1 passed, 1 failed, 1 skipped"))
+
     def test_a_failure_keeps_its_log(self):
         _, _, lines = self.report(("what went wrong", "FAIL"))
         self.assertTrue(any(line.endswith("meson-logs/failed/t0.txt") for line in lines))
@@ -69,4 +74,4 @@ class TestReport(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)

@@ -31,8 +31,10 @@ constexpr std::array kSettings{
     Setting{"memory-encryption", Text, PathPart::None, "TIER",
             "what protects guest memory; never replaced by something weaker", "none software sev-snp"},
     Setting{"disk", List, PathPart::Front, "FILE[,ro]", "raw disk image, at most 16; ,ro: read-only", ""},
-    Setting{"net", Text, PathPart::None, "user|tap=IF",
-            "network: user (passt, needs no privileges), or a tap interface", "user tap="},
+    Setting{"net", Text, PathPart::None, "user[,forward=PORT:PORT]...|tap=IF",
+            "network: user (passt, needs no privileges), or a tap interface; forward=8080:80 carries TCP "
+            "from 127.0.0.1:8080 to the guest's port 80",
+            "user user,forward= tap="},
     Setting{"vsock", Text, PathPart::AfterEquals, "CID=PATH",
             "vsock by a Unix socket: clients write CONNECT port; guest connections go to PATH_port", ""},
     Setting{"console", Text, PathPart::None, "KIND",
@@ -187,6 +189,30 @@ VsockChoice parse_vsock(std::string_view text) {
     return {.cid = *cid, .path = std::string{text.substr(equals + 1)}};
 }
 
+std::vector<Forward> parse_forwards(const std::string& net) {
+    std::vector<Forward> forwards;
+    // "user", then each ",forward=HOST:GUEST".
+    std::string_view rest = std::string_view{net}.substr(4);
+    while (!rest.empty()) {
+        constexpr std::string_view key = ",forward=";
+        if (!rest.starts_with(key)) {
+            bad_value("net", net, "after user only ,forward=PORT:PORT may follow", "give --net user,forward=8080:80");
+        }
+        rest.remove_prefix(key.size());
+        const std::string_view pair = rest.substr(0, rest.find(','));
+        rest.remove_prefix(pair.size());
+        const std::size_t colon = std::min(pair.find(':'), pair.size());
+        const auto host = parse_number<std::uint16_t>(pair.substr(0, colon));
+        const auto guest = parse_number<std::uint16_t>(pair.substr(std::min(colon + 1, pair.size())));
+        if (!host || !guest || *host == 0 || *guest == 0) {
+            bad_value("net", net, "forward is not HOSTPORT:GUESTPORT with ports from 1 to 65535",
+                      "give --net user,forward=8080:80");
+        }
+        forwards.push_back({.host_port = *host, .guest_port = *guest});
+    }
+    return forwards;
+}
+
 void resolve_devices(const Chosen& chosen, Shape& shape) {
     for (const std::string& disk : chosen.all("disk")) shape.disks.push_back(parse_disk(disk));
     if (shape.disks.size() > io::kMaxDisks) {
@@ -196,9 +222,11 @@ void resolve_devices(const Chosen& chosen, Shape& shape) {
     if (chosen.has("net")) {
         const std::string net = chosen.text("net");
         shape.net = true;
+        const bool user = net == "user" || net.starts_with("user,");
         if (net.starts_with("tap=")) shape.tap = net.substr(4);
+        if (user) shape.forwards = parse_forwards(net);
         // 15: IFNAMSIZ less the zero.
-        if (net != "user" && (shape.tap.empty() || shape.tap.size() > 15)) {
+        if (!user && (shape.tap.empty() || shape.tap.size() > 15)) {
             bad_value("net", net, "it is neither user nor tap=IF with an interface's name",
                       "give --net user, or --net tap=tap0");
         }

@@ -42,6 +42,10 @@ struct DiskChoice {
     std::string path;
     bool read_only = false;
 };
+struct Forward {
+    std::uint16_t host_port = 0;  ///< on 127.0.0.1
+    std::uint16_t guest_port = 0;
+};
 struct VsockChoice {
     std::uint32_t cid = 0;
     std::string path;
@@ -60,6 +64,7 @@ struct Shape {
     std::vector<DiskChoice> disks;
     bool net = false;
     std::string tap;  ///< empty: passt
+    std::vector<Forward> forwards;
     std::optional<VsockChoice> vsock;
     ConsoleKind console = ConsoleKind::Serial;
     OnReboot on_reboot = OnReboot::Restart;

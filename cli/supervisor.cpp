@@ -197,10 +197,13 @@ void Supervisor::start_boot() {
 void Supervisor::start_passt() {
     // Not kept over a guest's reboot: the old connection may have stopped in the middle of a frame.
     auto [ours, theirs] = expect(socket_pair(SOCK_STREAM));
-    auto child = Child::start(
-        resources_.passt,
-        {"--foreground", "--quiet", "--mtu", fmt::to_string(resources_.net->mtu), "--fd", fmt::to_string(kHandoverFd)},
-        theirs, {.err = resources_.vmm_log.get()});
+    std::vector<std::string> arguments{"--foreground", "--quiet", "--mtu", fmt::to_string(resources_.net->mtu),
+                                       "--fd", fmt::to_string(kHandoverFd)};
+    for (const Forward& forward : shape_.forwards) {
+        arguments.insert(arguments.end(),
+                         {"--tcp-ports", fmt::format("127.0.0.1/{}:{}", forward.host_port, forward.guest_port)});
+    }
+    auto child = Child::start(resources_.passt, arguments, theirs, {.err = resources_.vmm_log.get()});
     if (!child) {
         throw Failure{Code::Passt, "passt cannot be started", reason_of(child.error()),
                       "reinstall passt, or use --net tap=IF"};

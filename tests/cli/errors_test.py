@@ -38,7 +38,9 @@ class Usage(CliTest):
                             ('--memory', '16777217'), ('--memory', '99999999999999999999G'),
                             ('--memory', '-1'), ('--cpus', '0'), ('--cpus', '65'),
                             ('--cpus', 'two'), ('--net', 'bridge'), ('--net', 'tap='),
-                            ('--net', 'tap=0123456789abcdef'), ('--vsock', '2=x'), ('--vsock', '3'),
+                            ('--net', 'tap=0123456789abcdef'), ('--net', 'user,mtu=9'),
+                            ('--net', 'user,forward='), ('--net', 'user,forward=80'),
+                            ('--net', 'user,forward=0:80'), ('--net', 'user,forward=80:65536'), ('--vsock', '2=x'), ('--vsock', '3'),
                             ('--vsock', '3='), ('--vsock', '4294967295=x'), ('--vsock', '3=' + 'x' * 97),
                             ('--console', 'vga'), ('--on-reboot', 'maybe'), ('--disk', ',ro'),
                             ('--memory-encryption', 'rot13'), ('--cmdline', 'x' * 2048)):

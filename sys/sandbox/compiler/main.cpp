@@ -6,8 +6,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <set>
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "sys/sandbox/compiler/emit.hpp"
 #include "sys/sandbox/compiler/policy.hpp"
@@ -44,18 +45,25 @@ void write_cpp(const std::string& path, const std::string& out_path) {
 std::string why(const Allowance& allowance) {
     std::string text = allowance.reason;
     const auto add = [&](const char* label, const std::string& more) {
-        if (!more.empty()) text += fmt::format("{}{}{}", text.empty() ? "" : "; ", label, more);
+        if (!more.empty()) text += fmt::format("{}{}{}", text.empty() ? "" : text.ends_with('.') ? " " : "; ", label, more);
     };
     add("", allowance.justify);
     add("rare: ", allowance.rare);
     return text;
 }
 
-/// One table a policy; allowances of one line that share all but their values share a row.
+/// One table a policy, a row a rule; what it includes has a table of its own.
 void write_markdown(const std::string& path) {
-    fmt::print("\n## {}\n\n| system calls | why |\n|---|---|\n",
-               std::filesystem::path{path}.filename().string());
-    const auto allowances = holdfast::sandbox::compiler::read_policy(path);
+    const std::string name = std::filesystem::path{path}.filename();
+    auto allowances = holdfast::sandbox::compiler::read_policy(path);
+    std::set<std::string> included;
+    for (const Allowance& one : allowances) included.insert(one.where.substr(0, one.where.find(':')));
+    included.erase(name);
+    std::erase_if(allowances, [&](const Allowance& one) { return !one.where.starts_with(name + ":"); });
+
+    fmt::print("\n## {}\n\n{}{}| system calls | why |\n|---|---|\n", name,
+               included.empty() ? "" : fmt::format("Besides all of {}:", fmt::join(included, ", ")),
+               included.empty() ? "" : "\n\n");
     for (auto row = allowances.begin(); row != allowances.end();) {
         const auto end = std::find_if(row, allowances.end(),
                                       [&](const Allowance& a) { return a.where != row->where; });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What holds in the jail by namespaces, the empty root, capabilities, limits and Landlock: tried
 // under a filter that lets everything through, so that each refusal is the object's and not seccomp's.
+// Every act is harmless where nothing refuses it: whoever breaks the jail runs these on a real host.
 #include "sys/sandbox/jail.hpp"
 
 #include <array>
@@ -50,7 +51,7 @@ TEST(Jail, NothingOfTheHostsFilesIsThere) {
     EXPECT_EQ(jailed(policy::wide, [] { return refusal(::open("/proc/self/status", O_RDONLY)); }), ended_with(EACCES));
     EXPECT_EQ(jailed(policy::wide, [] { return refusal(::open("/etc/passwd", O_RDONLY)); }), ended_with(EACCES));
     EXPECT_EQ(jailed(policy::wide, [] { return refusal(::open("/../etc", O_RDONLY | O_DIRECTORY)); }), ended_with(EACCES));
-    EXPECT_EQ(jailed(policy::wide, [] { return refusal(::open("jail_test_file", O_CREAT | O_RDWR, 0600)); }), ended_with(EACCES));
+    EXPECT_EQ(jailed(policy::wide, [] { return refusal(::open(".", O_TMPFILE | O_RDWR, 0600)); }), ended_with(EACCES));
 }
 
 // The same without the permission bits in front: the root is empty and read-only whoever asks.
@@ -131,9 +132,9 @@ TEST(Jail, TcpIsRefusedByLandlockToo) {
 }
 
 TEST(Jail, MountsAndNewNamespacesAreRefused) {
-    EXPECT_EQ(jailed(policy::wide, [] { return refusal(::mount("none", "/", "tmpfs", 0, nullptr)); }), ended_with(EPERM));
+    // Rights are asked for before the type is looked up; outside a jail this mounts nothing either.
+    EXPECT_EQ(jailed(policy::wide, [] { return refusal(::mount("none", "/", "no such type", 0, nullptr)); }), ended_with(EPERM));
     EXPECT_EQ(jailed(policy::wide, [] { return refusal(::unshare(CLONE_NEWNS)); }), ended_with(EPERM));
-    EXPECT_EQ(jailed(policy::wide, [] { return refusal(::setuid(0)); }), ended_with(EINVAL));
 }
 
 TEST(Jail, OtherProcessesCannotBeReadOrSignalled) {

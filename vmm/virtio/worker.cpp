@@ -11,11 +11,15 @@ namespace holdfast::virtio {
 
 namespace {
 
-// Tokens of the poller: what became ready, and of which transport.
-enum class Source : std::uint64_t { Control, Completions, Attention, Watched };
-constexpr std::uint64_t token(Source source, std::size_t index = 0) noexcept {
-    return static_cast<std::uint64_t>(source) << 32 | index;
+// Tokens of the poller: what became ready, and of which unit.
+enum class Source : std::uint64_t { Signal, Watched };
+constexpr std::uint64_t token(Source source, std::size_t unit = 0) noexcept {
+    return static_cast<std::uint64_t>(source) << 32 | unit;
 }
+
+// Eventfds are watched edge-triggered: each signal is one event, and nobody has to read them empty,
+// which would cost a system call for every wake-up.
+constexpr std::uint32_t kSignalled = EPOLLIN | EPOLLET;
 
 constexpr int kCompletionsPerTurn = 256;
 /// Turns without a look at descriptors while there is work all the time.
@@ -24,7 +28,7 @@ constexpr int kLongestSleepMs = 60'000;
 
 }  // namespace
 
-void Spin::slept(std::chrono::nanoseconds how_long) noexcept {
+void Spin::was_idle(std::chrono::nanoseconds how_long) noexcept {
     if (how_long < kLongest) {
         length_ = std::clamp(2 * length_, kFirst, kLongest);
     } else {
@@ -36,9 +40,9 @@ Result<std::unique_ptr<Worker>> Worker::create(io::Client* client,
                                                std::function<void(const Error&)> on_failure) {
     auto control = HF_TRY(EventFd::create());
     auto poller = HF_TRY(Poller::create());
-    HF_TRY(poller.add(control.fd(), EPOLLIN, token(Source::Control)));
+    HF_TRY(poller.add(control.fd(), kSignalled, token(Source::Signal)));
     if (client != nullptr) {
-        HF_TRY(poller.add(client->completions().fd(), EPOLLIN, token(Source::Completions)));
+        HF_TRY(poller.add(client->completions().fd(), kSignalled, token(Source::Signal)));
     }
     return std::unique_ptr<Worker>{
         new Worker{client, std::move(on_failure), std::move(control), std::move(poller)}};
@@ -59,7 +63,7 @@ Worker::~Worker() {
 }
 
 Result<void> Worker::add(PciTransport& transport) {
-    HF_TRY(poller_.add(transport.attention().fd(), EPOLLIN, token(Source::Attention, units_.size())));
+    HF_TRY(poller_.add(transport.attention().fd(), kSignalled, token(Source::Signal)));
     units_.push_back({.transport = &transport});
     return {};
 }
@@ -106,7 +110,9 @@ void Worker::loop() noexcept {
             __builtin_ia32_pause();
         } else {
             sleep(now);
-            last_work = Clock::now();
+            const Clock::time_point awake = Clock::now();
+            spin_.was_idle(awake - last_work);
+            last_work = awake;
         }
     }
 }
@@ -197,7 +203,6 @@ void Worker::sleep(Clock::time_point now) noexcept {
     for (std::size_t i = 0; i < units_.size(); ++i) watch(i);
     poll(timeout_ms(now));
     const Clock::time_point awake = Clock::now();
-    spin_.slept(awake - now);
     for (Unit& unit : units_) {
         if (!unit.transport->is_running()) continue;
         const auto deadline = unit.transport->device().deadline();
@@ -210,12 +215,9 @@ void Worker::poll(int timeout_ms) noexcept {
     const auto ready = poller_.wait(events, timeout_ms);
     if (!ready) return fail(ready.error());
     for (const epoll_event& event : *ready) {
-        const std::size_t index = event.data.u64 & 0xffffffff;
-        switch (static_cast<Source>(event.data.u64 >> 32)) {
-            case Source::Control: control_.drain(); break;
-            case Source::Completions: client_->completions().drain(); break;
-            case Source::Attention: units_[index].transport->attention().drain(); break;
-            case Source::Watched: units_[index].ready = true; break;
+        // The rest only ends the sleep: turn() looks at rings and requests anyway.
+        if (event.data.u64 >> 32 == static_cast<std::uint64_t>(Source::Watched)) {
+            units_[event.data.u64 & 0xffffffff].ready = true;
         }
     }
 }

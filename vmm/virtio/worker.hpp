@@ -26,8 +26,9 @@ public:
     static constexpr std::chrono::nanoseconds kFirst{10'000};
     static constexpr std::chrono::nanoseconds kLongest{40'000};
     [[nodiscard]] std::chrono::nanoseconds length() const noexcept { return length_; }
-    /// Sleeping took this long: short sleeps make the next spin longer, long ones shorter.
-    void slept(std::chrono::nanoseconds how_long) noexcept;
+    /// A sleep ended; spin and sleep together took this long. When work came so soon that a longer spin
+    /// would have met it, spin longer; else shorter, down to not at all.
+    void was_idle(std::chrono::nanoseconds how_long) noexcept;
 
 private:
     std::chrono::nanoseconds length_{0};

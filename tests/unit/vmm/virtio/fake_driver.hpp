@@ -78,10 +78,10 @@ struct DriverQueue {
         put16(available + 2, next_available);
     }
     void put16(std::uint64_t at, std::uint16_t value) const {
-        memory->write_value(GuestAddr{at}, Le<std::uint16_t>{value}).value();
+        memory->store_release(GuestAddr{at}, value).value();  // as a driver must: the device may be at work
     }
     std::uint16_t get16(std::uint64_t at) const {
-        return memory->read_value<Le<std::uint16_t>>(GuestAddr{at}).value().get();
+        return memory->load_acquire(GuestAddr{at}).value();
     }
     std::uint16_t used_index() const { return get16(used + 2); }
     spec::UsedElem used_element(unsigned index) const {

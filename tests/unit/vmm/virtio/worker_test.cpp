@@ -122,14 +122,14 @@ TEST_F(WorkerTest, BrokenClientIsReportedOnceAndPauseStillReturns) {
     EXPECT_EQ(board.failures[0].fault, Fault::Peer);
 }
 
-TEST(Spin, GrowsWhileSleepsAreShortAndGoesAwayWhenTheyAreLong) {
+TEST(Spin, GrowsWhileWorkComesSoonAndGoesAwayWhenItDoesNot) {
     Spin spin;
     EXPECT_EQ(spin.length(), 0ns);
-    spin.slept(5us);
+    spin.was_idle(5us);
     EXPECT_EQ(spin.length(), Spin::kFirst);
-    for (int i = 0; i < 10; ++i) spin.slept(5us);
+    for (int i = 0; i < 10; ++i) spin.was_idle(5us);
     EXPECT_EQ(spin.length(), Spin::kLongest);
-    for (int i = 0; i < 10; ++i) spin.slept(1ms);
+    for (int i = 0; i < 10; ++i) spin.was_idle(1ms);
     EXPECT_EQ(spin.length(), 0ns);
 }
 

@@ -27,8 +27,9 @@ struct Identity {
 
 enum class BarWidth : std::uint8_t { Bits32, Bits64 };
 
-/// Configuration space is touched by the root complex only, under its lock; so are the hooks. A hook
-/// may take the function's own locks but must not access configuration space of another function.
+/// Configuration space is touched by the root complex only, under its lock; so are the hooks. A
+/// hook may take the function's own locks but must not access configuration space of another
+/// function.
 class Function {
 public:
     Function(const Function&) = delete;
@@ -43,12 +44,15 @@ protected:
     /// 64-bit one also takes index + 1. For constructors.
     void add_bar(unsigned index, std::uint64_t size, BarWidth width, bus::Device& device) noexcept;
     /// Appends a capability. `bytes` begins with its id; the next-pointer behind it is filled in.
-    /// `writable` has a bit set for each bit the guest may change; shorter than `bytes` means the rest
-    /// is read-only. Returns where it lies. For constructors.
-    std::size_t add_capability(std::span<const std::byte> bytes, std::span<const std::byte> writable) noexcept;
+    /// `writable` has a bit set for each bit the guest may change; shorter than `bytes` means the
+    /// rest is read-only. Returns where it lies. For constructors.
+    std::size_t add_capability(std::span<const std::byte> bytes,
+                               std::span<const std::byte> writable) noexcept;
 
     [[nodiscard]] std::span<std::byte, spec::kConfigSize> config() noexcept { return config_; }
-    [[nodiscard]] std::span<const std::byte, spec::kConfigSize> config() const noexcept { return config_; }
+    [[nodiscard]] std::span<const std::byte, spec::kConfigSize> config() const noexcept {
+        return config_;
+    }
 
     /// Before the guest reads [offset, offset + size): bring config() up to date.
     virtual void config_will_be_read(std::size_t /*offset*/, std::size_t /*size*/) noexcept {}
@@ -87,7 +91,8 @@ private:
 /// Little-endian fields of configuration space.
 template <typename T>
 void put_field(std::span<std::byte> space, std::size_t offset, T value) noexcept {
-    for (std::size_t i = 0; i < sizeof(T); ++i) space[offset + i] = static_cast<std::byte>(value >> (8 * i));
+    for (std::size_t i = 0; i < sizeof(T); ++i)
+        space[offset + i] = static_cast<std::byte>(value >> (8 * i));
 }
 template <typename T>
 [[nodiscard]] T get_field(std::span<const std::byte> space, std::size_t offset) noexcept {

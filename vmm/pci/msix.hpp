@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// MSI-X of one function (PCI 3.0 §6.8.2): capability, table and pending bits. Table and pending bits
-// share one BAR of kBarSize bytes.
+// MSI-X of one function (PCI 3.0 §6.8.2): capability, table and pending bits. Table and pending
+// bits share one BAR of kBarSize bytes.
 #pragma once
 
 #include <array>
@@ -28,7 +28,9 @@ public:
     /// 1..kMaxVectors vectors.
     static Result<std::unique_ptr<Msix>> create(irq::MsiSource& source, std::uint16_t vectors);
 
-    [[nodiscard]] std::uint16_t vectors() const noexcept { return static_cast<std::uint16_t>(entries_.size()); }
+    [[nodiscard]] std::uint16_t vectors() const noexcept {
+        return static_cast<std::uint16_t>(entries_.size());
+    }
     /// The capability for a table in this BAR, and which of its bits are the guest's.
     [[nodiscard]] Capability capability(unsigned bar) const noexcept;
     [[nodiscard]] static Capability writable() noexcept;

@@ -17,7 +17,8 @@ bool lies_in(const Window& window, std::uint64_t start, std::uint64_t size) noex
 }
 
 /// The first aligned place for `size` bytes at or after `next` inside the window; moves `next` on.
-Result<std::uint64_t> place(const Window& window, std::uint64_t& next, std::uint64_t size) noexcept {
+Result<std::uint64_t> place(const Window& window, std::uint64_t& next,
+                            std::uint64_t size) noexcept {
     std::uint64_t start = 0;
     if (__builtin_add_overflow(next, size - 1, &start)) return input_error("no room for a PCI BAR");
     start &= ~(size - 1);
@@ -44,7 +45,8 @@ RootComplex::RootComplex(bus::Bus& memory, const Windows& windows) noexcept
 
 Result<void> RootComplex::add(std::uint8_t device, Function& function) {
     const Lock hold{lock_};
-    if (device >= kDevices || functions_[device] != nullptr) return input_error("no free PCI device number");
+    if (device >= kDevices || functions_[device] != nullptr)
+        return input_error("no free PCI device number");
     for (unsigned i = 0; i < spec::kBars; ++i) {
         const Function::Bar& bar = function.bars_[i];
         if (bar.device == nullptr) continue;
@@ -155,7 +157,8 @@ void RootComplex::Ports::read(std::uint64_t offset, std::span<std::byte> out) no
 void RootComplex::Ports::write(std::uint64_t offset, std::span<const std::byte> in) noexcept {
     if (offset < kDataOffset) {
         if (offset == 0 && in.size() == sizeof(std::uint32_t)) {
-            address_.store(get_field<std::uint32_t>(in, 0), std::memory_order_relaxed);  // SAFETY: as read()
+            address_.store(get_field<std::uint32_t>(in, 0),
+                           std::memory_order_relaxed);  // SAFETY: as read()
         }
         return;
     }

@@ -23,7 +23,14 @@ constexpr std::uint64_t F_DISCARD = 1ULL << 13;
 constexpr std::uint64_t F_WRITE_ZEROES = 1ULL << 14;
 
 // §5.2.6, request types and statuses.
-enum Type : std::uint32_t { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8, T_DISCARD = 11, T_WRITE_ZEROES = 13 };
+enum Type : std::uint32_t {
+    T_IN = 0,
+    T_OUT = 1,
+    T_FLUSH = 4,
+    T_GET_ID = 8,
+    T_DISCARD = 11,
+    T_WRITE_ZEROES = 13
+};
 constexpr std::uint8_t S_OK = 0;
 constexpr std::uint8_t S_IOERR = 1;
 constexpr std::uint8_t S_UNSUPP = 2;
@@ -36,30 +43,30 @@ struct Header {
 };
 static_assert(sizeof(Header) == 16 && alignof(Header) == 1);
 
-struct RangeHeader {  // struct virtio_blk_discard_write_zeroes
+struct RangeHeader {                // struct virtio_blk_discard_write_zeroes
     Le<std::uint64_t> sector;       // 0
     Le<std::uint32_t> num_sectors;  // 8
     Le<std::uint32_t> flags;        // 12
 };
 static_assert(sizeof(RangeHeader) == 16 && alignof(RangeHeader) == 1);
 
-struct Config {  // §5.2.4
-    Le<std::uint64_t> capacity;                     //  0
-    Le<std::uint32_t> size_max;                     //  8
-    Le<std::uint32_t> seg_max;                      // 12
-    std::array<std::uint8_t, 4> geometry;           // 16
-    Le<std::uint32_t> blk_size;                     // 20
-    std::array<std::uint8_t, 8> topology;           // 24
-    std::uint8_t writeback;                         // 32
-    std::uint8_t unused0;                           // 33
-    Le<std::uint16_t> num_queues;                   // 34
-    Le<std::uint32_t> max_discard_sectors;          // 36
-    Le<std::uint32_t> max_discard_seg;              // 40
-    Le<std::uint32_t> discard_sector_alignment;     // 44
-    Le<std::uint32_t> max_write_zeroes_sectors;     // 48
-    Le<std::uint32_t> max_write_zeroes_seg;         // 52
-    std::uint8_t write_zeroes_may_unmap;            // 56
-    std::array<std::uint8_t, 3> unused1;            // 57
+struct Config {                                  // §5.2.4
+    Le<std::uint64_t> capacity;                  //  0
+    Le<std::uint32_t> size_max;                  //  8
+    Le<std::uint32_t> seg_max;                   // 12
+    std::array<std::uint8_t, 4> geometry;        // 16
+    Le<std::uint32_t> blk_size;                  // 20
+    std::array<std::uint8_t, 8> topology;        // 24
+    std::uint8_t writeback;                      // 32
+    std::uint8_t unused0;                        // 33
+    Le<std::uint16_t> num_queues;                // 34
+    Le<std::uint32_t> max_discard_sectors;       // 36
+    Le<std::uint32_t> max_discard_seg;           // 40
+    Le<std::uint32_t> discard_sector_alignment;  // 44
+    Le<std::uint32_t> max_write_zeroes_sectors;  // 48
+    Le<std::uint32_t> max_write_zeroes_seg;      // 52
+    std::uint8_t write_zeroes_may_unmap;         // 56
+    std::array<std::uint8_t, 3> unused1;         // 57
 };
 static_assert(sizeof(Config) == 60 && offsetof(Config, max_discard_sectors) == 36);
 
@@ -88,7 +95,8 @@ Block::Block(const memcrypt::GuestMemory& memory, io::Client& client, const Bloc
       disk_{shape.disk},
       sectors_{shape.size_bytes / kSector},
       read_only_{shape.read_only} {
-    const auto serial = std::as_bytes(std::span{shape.serial}).first(std::min(shape.serial.size(), kSerialSize));
+    const auto serial =
+        std::as_bytes(std::span{shape.serial}).first(std::min(shape.serial.size(), kSerialSize));
     std::ranges::copy(serial, serial_.begin());
     static_assert(sizeof(Config) == kConfigSize);
     const Config config{.capacity = sectors_,
@@ -163,14 +171,16 @@ Result<void> Block::run() noexcept {
     return {};
 }
 
-/// Writes the status byte, which is the last writable one, and gives the chain back. `written` bytes
-/// at the front of the writable part were filled before.
-Result<Block::Verdict> Block::answer(const Request& request, std::uint8_t status, std::uint64_t written) {
+/// Writes the status byte, which is the last writable one, and gives the chain back. `written`
+/// bytes at the front of the writable part were filled before.
+Result<Block::Verdict> Block::answer(const Request& request, std::uint8_t status,
+                                     std::uint64_t written) {
     const std::uint64_t at = request.chain.writable_bytes() - 1;
     HF_TRY(scatter(memory_, request.chain.writable(), at, std::as_bytes(std::span{&status, 1})));
     // The used length promises that many bytes from the front (§2.7.8.2), so a status behind data
     // that was not written does not count.
-    queue_->push(request.chain.head(), static_cast<std::uint32_t>(written == at ? written + 1 : written));
+    queue_->push(request.chain.head(),
+                 static_cast<std::uint32_t>(written == at ? written + 1 : written));
     return Verdict::Done;
 }
 
@@ -210,7 +220,8 @@ Result<Block::Verdict> Block::judge(Request& request) {
     }
 }
 
-Result<Block::Verdict> Block::judge_data(Request& request, std::uint64_t sector, std::uint64_t bytes) {
+Result<Block::Verdict> Block::judge_data(Request& request, std::uint64_t sector,
+                                         std::uint64_t bytes) {
     if (bytes % kSector != 0 || bytes > kMaxData || !lies_on_disk(sector, bytes / kSector)) {
         return answer(request, S_IOERR);
     }
@@ -224,13 +235,16 @@ Result<Block::Verdict> Block::judge_data(Request& request, std::uint64_t sector,
 Result<Block::Verdict> Block::judge_range(Request& request) {
     if (read_only_) return answer(request, S_IOERR);
     // One segment, as the configuration says.
-    if (request.chain.readable_bytes() != sizeof(Header) + sizeof(RangeHeader)) return answer(request, S_IOERR);
+    if (request.chain.readable_bytes() != sizeof(Header) + sizeof(RangeHeader))
+        return answer(request, S_IOERR);
     RangeHeader range;
-    HF_TRY(gather(memory_, request.chain.readable(), sizeof(Header), std::as_writable_bytes(std::span{&range, 1})));
+    HF_TRY(gather(memory_, request.chain.readable(), sizeof(Header),
+                  std::as_writable_bytes(std::span{&range, 1})));
     const std::uint32_t sectors = range.num_sectors.get();
-    if (sectors > kMaxRangeSectors || !lies_on_disk(range.sector.get(), sectors)) return answer(request, S_IOERR);
-    // §5.2.6.2: unknown flags, and unmap with a discard, are unsupported. That zeroes may be unmapped
-    // is a permission; the I/O process decides.
+    if (sectors > kMaxRangeSectors || !lies_on_disk(range.sector.get(), sectors))
+        return answer(request, S_IOERR);
+    // §5.2.6.2: unknown flags, and unmap with a discard, are unsupported. That zeroes may be
+    // unmapped is a permission; the I/O process decides.
     const std::uint32_t allowed = request.op == io::Op::WriteZeroes ? WRITE_ZEROES_F_UNMAP : 0;
     if ((range.flags.get() & ~allowed) != 0) return answer(request, S_UNSUPP);
     if (sectors == 0) return answer(request, S_OK);
@@ -279,7 +293,8 @@ Result<void> Block::complete(io::Completion completion) noexcept {
     if (status == S_OK && request.op == io::Op::Read) {
         const auto asked = std::min<std::uint32_t>(request.bytes - offset, io::kSlotSize);
         if (completion.length == asked) {
-            HF_TRY(scatter(memory_, request.chain.writable(), offset, completion.slot.bytes(asked)));
+            HF_TRY(
+                scatter(memory_, request.chain.writable(), offset, completion.slot.bytes(asked)));
         } else {
             status = S_IOERR;
         }

@@ -33,9 +33,9 @@ private:
     const memcrypt::GuestMemory& memory_;
     const UniqueFd stream_;
     std::span<Queue> queues_;
-    bool open_ = true;           ///< the other end is there
-    bool wants_input_ = false;   ///< there is a chain for it
-    bool has_output_ = false;    ///< output_ is being sent
+    bool open_ = true;          ///< the other end is there
+    bool wants_input_ = false;  ///< there is a chain for it
+    bool has_output_ = false;   ///< output_ is being sent
     Chain output_;
     std::uint64_t sent_ = 0;  ///< bytes of output_
 };

@@ -20,10 +20,10 @@ struct Description {
     std::string_view name;
     std::uint16_t type = 0;
     std::uint32_t pci_class = 0;
-    std::uint64_t features = 0;                ///< the device type's own bits
-    std::span<const std::uint16_t> queues;     ///< the largest size of each, powers of two
-    std::span<const std::byte> config;         ///< device configuration space; read-only to the driver
-    std::optional<io::ResourceId> resource;    ///< whose completions this device takes
+    std::uint64_t features = 0;             ///< the device type's own bits
+    std::span<const std::uint16_t> queues;  ///< the largest size of each, powers of two
+    std::span<const std::byte> config;      ///< device configuration space; read-only to the driver
+    std::optional<io::ResourceId> resource;  ///< whose completions this device takes
 };
 
 /// Everything below but describe() happens on the device thread. A guest fault that is returned
@@ -43,15 +43,17 @@ public:
     virtual void start(std::span<Queue> queues, std::uint64_t features) noexcept = 0;
     /// The device was reset; it forgets the queues. Called when is_idle().
     virtual void stop() noexcept = 0;
-    /// Does what can be done now: takes chains, goes on with what waited. Bounded work for each call;
-    /// chains that are left over bring the next call.
+    /// Does what can be done now: takes chains, goes on with what waited. Bounded work for each
+    /// call; chains that are left over bring the next call.
     virtual Result<void> run() noexcept = 0;
     /// A request of describe().resource has completed; run() follows. Also while stopped.
     virtual Result<void> complete(io::Completion /*completion*/) noexcept { return {}; }
     /// No request is with the I/O process whose completion will touch guest memory.
     [[nodiscard]] virtual bool is_idle() const noexcept { return true; }
     /// When run() is wanted though nothing happens.
-    [[nodiscard]] virtual std::optional<Clock::time_point> deadline() const noexcept { return std::nullopt; }
+    [[nodiscard]] virtual std::optional<Clock::time_point> deadline() const noexcept {
+        return std::nullopt;
+    }
     /// A descriptor, always the same, whose readiness (EPOLLIN, EPOLLOUT; 0: not now) brings run().
     struct Watch {
         const UniqueFd* fd = nullptr;

@@ -19,22 +19,22 @@ constexpr std::uint64_t F_MAC = 1ULL << 5;
 constexpr std::uint64_t F_STATUS = 1ULL << 16;
 constexpr std::uint16_t S_LINK_UP = 1;
 
-struct Config {  // §5.1.4
-    std::array<std::uint8_t, 6> mac;            //  0
-    Le<std::uint16_t> status;                   //  6
-    Le<std::uint16_t> max_virtqueue_pairs;      //  8
-    Le<std::uint16_t> mtu;                      // 10
+struct Config {                             // §5.1.4
+    std::array<std::uint8_t, 6> mac;        //  0
+    Le<std::uint16_t> status;               //  6
+    Le<std::uint16_t> max_virtqueue_pairs;  //  8
+    Le<std::uint16_t> mtu;                  // 10
 };
 static_assert(sizeof(Config) == 12 && offsetof(Config, mtu) == 10);
 
-struct Header {  // §5.1.6
-    std::uint8_t flags;              //  0
-    std::uint8_t gso_type;           //  1
-    Le<std::uint16_t> hdr_len;       //  2
-    Le<std::uint16_t> gso_size;      //  4
-    Le<std::uint16_t> csum_start;    //  6
-    Le<std::uint16_t> csum_offset;   //  8
-    Le<std::uint16_t> num_buffers;   // 10
+struct Header {                     // §5.1.6
+    std::uint8_t flags;             //  0
+    std::uint8_t gso_type;          //  1
+    Le<std::uint16_t> hdr_len;      //  2
+    Le<std::uint16_t> gso_size;     //  4
+    Le<std::uint16_t> csum_start;   //  6
+    Le<std::uint16_t> csum_offset;  //  8
+    Le<std::uint16_t> num_buffers;  // 10
 };
 static_assert(sizeof(Header) == 12 && offsetof(Header, num_buffers) == 10);
 
@@ -131,9 +131,11 @@ Result<void> Net::run_transmit() {
         if (chain.readable_bytes() < sizeof(Header)) continue;
         Header header;
         HF_TRY(gather(memory_, chain.readable(), 0, std::as_writable_bytes(std::span{&header, 1})));
-        // No offload was offered, so a frame that asks for one is dropped; so is one that cannot be.
+        // No offload was offered, so a frame that asks for one is dropped; so is one that cannot
+        // be.
         const std::uint64_t size = chain.readable_bytes() - sizeof header;
-        if (header.flags != 0 || header.gso_type != 0 || size == 0 || size > largest_frame_) continue;
+        if (header.flags != 0 || header.gso_type != 0 || size == 0 || size > largest_frame_)
+            continue;
         io::Request request{.op = io::Op::Send,
                             .resource = io::kNet,
                             .length = static_cast<std::uint32_t>(size),

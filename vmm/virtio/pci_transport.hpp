@@ -29,15 +29,18 @@ struct TransportOptions {
     bool access_platform = false;  ///< offer, and require, F_ACCESS_PLATFORM
 };
 
-/// Two sides. vCPU threads come through configuration space and BAR 0 and touch registers only, under
-/// lock_. The device thread owns the queues and the device; it comes through the calls below. What the
-/// driver asks of it (start, reset) is left in request_ and attention() is signalled; a reset is
-/// complete, and device_status reads 0, when the device thread has done it (§4.1.4.3.1 lets it wait).
+/// Two sides. vCPU threads come through configuration space and BAR 0 and touch registers only,
+/// under lock_. The device thread owns the queues and the device; it comes through the calls below.
+/// What the driver asks of it (start, reset) is left in request_ and attention() is signalled; a
+/// reset is complete, and device_status reads 0, when the device thread has done it (§4.1.4.3.1
+/// lets it wait).
 class PciTransport final : public pci::Function {
 public:
     /// Everything is borrowed and outlives the transport.
-    static Result<std::unique_ptr<PciTransport>> create(Device& device, const memcrypt::GuestMemory& memory,
-                                                        irq::MsiSource& interrupts, bus::Doorbells& doorbells,
+    static Result<std::unique_ptr<PciTransport>> create(Device& device,
+                                                        const memcrypt::GuestMemory& memory,
+                                                        irq::MsiSource& interrupts,
+                                                        bus::Doorbells& doorbells,
                                                         const TransportOptions& options = {});
     ~PciTransport() override;
     std::string_view name() const noexcept override { return description_.name; }
@@ -46,8 +49,8 @@ public:
 
     /// Signalled when the driver kicks a queue or changes the status.
     [[nodiscard]] const EventFd& attention() const noexcept { return attention_; }
-    /// Carries out what the driver asked for since the last call: starts the device, or resets it once
-    /// it is idle. True if it started.
+    /// Carries out what the driver asked for since the last call: starts the device, or resets it
+    /// once it is idle. True if it started.
     bool settle() noexcept HF_EXCLUDES(lock_);
     /// Started, and not asking for a reset.
     [[nodiscard]] bool is_running() const noexcept { return running_ && !broken_; }
@@ -93,8 +96,9 @@ private:
     };
     enum class Request : std::uint8_t { None, Start, Reset };
 
-    PciTransport(virtio::Device& device, const memcrypt::GuestMemory& memory, bus::Doorbells& doorbells,
-                 std::unique_ptr<pci::Msix> msix, EventFd attention, const TransportOptions& options);
+    PciTransport(virtio::Device& device, const memcrypt::GuestMemory& memory,
+                 bus::Doorbells& doorbells, std::unique_ptr<pci::Msix> msix, EventFd attention,
+                 const TransportOptions& options);
     void add_capabilities();
     void config_will_be_read(std::size_t offset, std::size_t size) noexcept override;
     void config_was_written(std::size_t offset, std::size_t size) noexcept override;
@@ -102,8 +106,10 @@ private:
     [[nodiscard]] std::optional<std::uint64_t> window_access(std::size_t& size) const noexcept;
 
     void read_common(std::uint64_t offset, std::span<std::byte> out) noexcept HF_EXCLUDES(lock_);
-    void write_common(std::uint64_t offset, std::span<const std::byte> in) noexcept HF_EXCLUDES(lock_);
-    void write_queue(std::uint64_t offset, std::span<const std::byte> in) noexcept HF_REQUIRES(lock_);
+    void write_common(std::uint64_t offset, std::span<const std::byte> in) noexcept
+        HF_EXCLUDES(lock_);
+    void write_queue(std::uint64_t offset, std::span<const std::byte> in) noexcept
+        HF_REQUIRES(lock_);
     void write_status(std::uint8_t value) noexcept HF_REQUIRES(lock_);
     void clear_registers() noexcept HF_REQUIRES(lock_);
     [[nodiscard]] bool accepts_features() const noexcept HF_REQUIRES(lock_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device's side of a split virtqueue (Virtio 1.2 §2.7): takes chains, judges a copy of each
-// descriptor, gives chains back, and says when the driver wants an interrupt. Left out: packed rings
-// and in-order use.
+// descriptor, gives chains back, and says when the driver wants an interrupt. Left out: packed
+// rings and in-order use.
 #pragma once
 
 #include <array>
@@ -68,7 +68,8 @@ class Queue {
 public:
     /// A queue that the driver left disabled: never has a chain.
     Queue() noexcept = default;
-    /// Guest fault: a size that is no power of two or rings that are misaligned or outside RAM (§2.7).
+    /// Guest fault: a size that is no power of two or rings that are misaligned or outside RAM
+    /// (§2.7).
     static Result<Queue> create(const memcrypt::GuestMemory& memory, const QueueLayout& layout);
 
     /// Whether the driver has made a chain available. One load of guest memory.
@@ -92,10 +93,13 @@ public:
 private:
     Queue(const memcrypt::GuestMemory& memory, const QueueLayout& layout) noexcept
         : memory_{&memory}, layout_{layout} {}
-    Result<void> add_segment(Chain& chain, std::uint64_t address, std::uint32_t size, bool writable) const;
+    Result<void> add_segment(Chain& chain, std::uint64_t address, std::uint32_t size,
+                             bool writable) const;
     Result<void> walk(Chain& chain, GuestAddr table, std::uint32_t entries, std::uint16_t first,
                       bool is_indirect) const;
-    [[nodiscard]] std::uint64_t entry(std::uint16_t index) const noexcept { return index & (layout_.size - 1U); }
+    [[nodiscard]] std::uint64_t entry(std::uint16_t index) const noexcept {
+        return index & (layout_.size - 1U);
+    }
     void disarm() noexcept;
 
     const memcrypt::GuestMemory* memory_ = nullptr;

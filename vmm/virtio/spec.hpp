@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Constants and wire structs of Virtio 1.2 (OASIS, committee specification 01): split virtqueues and
-// the PCI transport. What belongs to one device type is with that device.
+// Constants and wire structs of Virtio 1.2 (OASIS, committee specification 01): split virtqueues
+// and the PCI transport. What belongs to one device type is with that device.
 #pragma once
 
 #include <array>

@@ -18,7 +18,7 @@ constexpr std::size_t kTransmit = 1;
 constexpr std::size_t kEvent = 2;
 constexpr std::array<std::uint16_t, 3> kQueues{Vsock::kQueueSize, Vsock::kQueueSize, 16};
 
-struct Header {  // §5.10.6
+struct Header {                   // §5.10.6
     Le<std::uint64_t> src_cid;    //  0
     Le<std::uint64_t> dst_cid;    //  8
     Le<std::uint32_t> src_port;   // 16
@@ -100,17 +100,19 @@ Result<void> Vsock::run_receive() {
     return {};
 }
 
-// A guest's buffer may be smaller than a packet (Linux posts 4 KiB). Stream data may be cut anywhere,
-// so a packet becomes as many as it takes, each with the header again.
+// A guest's buffer may be smaller than a packet (Linux posts 4 KiB). Stream data may be cut
+// anywhere, so a packet becomes as many as it takes, each with the header again.
 Result<bool> Vsock::deliver(const Chain& chain, std::span<const std::byte> message) {
     io::VsockPacket packet;
-    std::memcpy(&packet, message.data(), sizeof packet);  // its len was checked, and is not used again
+    std::memcpy(&packet, message.data(),
+                sizeof packet);  // its len was checked, and is not used again
     const auto payload = message.subspan(sizeof packet).subspan(delivered_);
     const std::uint64_t room = chain.writable_bytes();
     if (room < sizeof(Header) || (room == sizeof(Header) && !payload.empty())) {
         return guest_fault("vsock receive buffer too small");
     }
-    const auto piece = payload.first(std::min<std::uint64_t>(payload.size(), room - sizeof(Header)));
+    const auto piece =
+        payload.first(std::min<std::uint64_t>(payload.size(), room - sizeof(Header)));
     const Header header{.src_cid = kHostCid,
                         .dst_cid = guest_cid_,
                         .src_port = packet.src_port,
@@ -157,8 +159,8 @@ Result<void> Vsock::send(const Chain& chain) {
     Header header;
     HF_TRY(gather(memory_, chain.readable(), 0, std::as_writable_bytes(std::span{&header, 1})));
     const std::uint32_t size = header.len.get();
-    // §5.10.6.4.1: packets with another source or destination than the two there are, are dropped; so
-    // is one whose length is a lie.
+    // §5.10.6.4.1: packets with another source or destination than the two there are, are dropped;
+    // so is one whose length is a lie.
     if (header.src_cid.get() != guest_cid_ || header.dst_cid.get() != kHostCid ||
         size > kMaxGuestPayload || size > chain.readable_bytes() - sizeof header) {
         log::warn("vsock.dropped", {{"op", header.op.get()}, {"len", size}});
@@ -182,9 +184,10 @@ Result<void> Vsock::send(const Chain& chain) {
                             .slot = std::move(spare)};
         const auto target = request.slot.bytes(request.length);
         std::memcpy(target.data(), &packet, sizeof packet);
-        HF_TRY(gather(memory_, chain.readable(), sizeof header + done, target.subspan(sizeof packet)));
-        // Losing a packet would break the connection's byte count, so there must be room: the ring has
-        // an entry for each slot.
+        HF_TRY(
+            gather(memory_, chain.readable(), sizeof header + done, target.subspan(sizeof packet)));
+        // Losing a packet would break the connection's byte count, so there must be room: the ring
+        // has an entry for each slot.
         if (!client_.submit(request)) {
             log::error("vsock.lost", peer_fault("request ring full"));
             return {};

@@ -44,7 +44,7 @@ private:
     std::array<std::byte, 8> config_{};
     std::span<Queue> queues_;
     Inbox inbox_;
-    std::uint32_t delivered_ = 0;  ///< payload of the message in front that the guest has
+    std::uint32_t delivered_ = 0;     ///< payload of the message in front that the guest has
     std::array<io::Slot, 2> spares_;  ///< the largest packet of a guest needs two slots
     std::uint32_t sends_ = 0;
 };

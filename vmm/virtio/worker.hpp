@@ -26,8 +26,8 @@ public:
     static constexpr std::chrono::nanoseconds kFirst{10'000};
     static constexpr std::chrono::nanoseconds kLongest{40'000};
     [[nodiscard]] std::chrono::nanoseconds length() const noexcept { return length_; }
-    /// A sleep ended; spin and sleep together took this long. When work came so soon that a longer spin
-    /// would have met it, spin longer; else shorter, down to not at all.
+    /// A sleep ended; spin and sleep together took this long. When work came so soon that a longer
+    /// spin would have met it, spin longer; else shorter, down to not at all.
     void was_idle(std::chrono::nanoseconds how_long) noexcept;
 
 private:
@@ -39,8 +39,8 @@ class Worker {
 public:
     using Clock = std::chrono::steady_clock;
 
-    /// `client` may be null for a VM without I/O process. `on_failure` is called once, on the device
-    /// thread, when it cannot go on (the I/O process broke the protocol): end the VM.
+    /// `client` may be null for a VM without I/O process. `on_failure` is called once, on the
+    /// device thread, when it cannot go on (the I/O process broke the protocol): end the VM.
     static Result<std::unique_ptr<Worker>> create(io::Client* client,
                                                   std::function<void(const Error&)> on_failure);
     /// Ends the thread without waiting for requests under way.
@@ -56,12 +56,12 @@ public:
     void pause() noexcept;
     void resume() noexcept;
 
-    /// One round of work without sleeping; true if anything was done. What the thread does; public for
-    /// tests and fuzzers, which have no thread.
+    /// One round of work without sleeping; true if anything was done. What the thread does; public
+    /// for tests and fuzzers, which have no thread.
     bool turn() noexcept;
 
 private:
-    enum class Mode : std::uint8_t { Run, Pause, Quit };  // what the owner wants
+    enum class Mode : std::uint8_t { Run, Pause, Quit };         // what the owner wants
     enum class State : std::uint8_t { Running, Parked, Ended };  // what the thread does
     struct Unit {
         PciTransport* transport = nullptr;

@@ -12,7 +12,9 @@ namespace {
 class MsixTest : public testing::Test {
 protected:
     template <typename T>
-    void write(std::uint64_t offset, T value) { msix->write(offset, std::as_bytes(std::span{&value, 1})); }
+    void write(std::uint64_t offset, T value) {
+        msix->write(offset, std::as_bytes(std::span{&value, 1}));
+    }
     template <typename T = std::uint32_t>
     T read(std::uint64_t offset) {
         T value{};
@@ -24,7 +26,9 @@ protected:
         write(16 * vector + 4, static_cast<std::uint32_t>(address >> 32));
         write(16 * vector + 8, data);
     }
-    void mask(unsigned vector, bool masked) { write<std::uint32_t>(16 * vector + 12, masked ? 1 : 0); }
+    void mask(unsigned vector, bool masked) {
+        write<std::uint32_t>(16 * vector + 12, masked ? 1 : 0);
+    }
     int triggers(unsigned vector) { return source.vectors[vector]->triggers; }
 
     irq::FakeMsi source;
@@ -80,7 +84,7 @@ TEST_F(MsixTest, TableWritesOfOddSizeOrPlaceDoNothing) {
     write<std::uint8_t>(0, 0xff);
     write<std::uint16_t>(0, 0xffff);
     write<std::uint32_t>(2, 0xffffffff);
-    write<std::uint32_t>(16 * 3, 0xffffffff);           // past the last vector
+    write<std::uint32_t>(16 * 3, 0xffffffff);  // past the last vector
     write<std::uint32_t>(Msix::kPendingOffset, 0xffffffff);
     write<std::uint32_t>(Msix::kBarSize - 4, 0xffffffff);
     EXPECT_EQ(read(0), 0U);

@@ -15,17 +15,21 @@ namespace {
 class Scratch final : public bus::Device {
 public:
     std::string_view name() const noexcept override { return "scratch"; }
-    void read(std::uint64_t, std::span<std::byte> out) noexcept override { std::ranges::fill(out, std::byte{0x5a}); }
+    void read(std::uint64_t, std::span<std::byte> out) noexcept override {
+        std::ranges::fill(out, std::byte{0x5a});
+    }
     void write(std::uint64_t, std::span<const std::byte>) noexcept override { ++writes; }
     int writes = 0;
 };
 
 class TestFunction final : public Function {
 public:
-    TestFunction() : Function{{.vendor = 0x1234, .device = 0x5678, .class_code = 0x123456, .revision = 9}} {
+    TestFunction()
+        : Function{{.vendor = 0x1234, .device = 0x5678, .class_code = 0x123456, .revision = 9}} {
         add_bar(0, 0x1000, BarWidth::Bits32, window);
         add_bar(2, 0x10000, BarWidth::Bits64, window);
-        const std::array first{std::byte{0x09}, std::byte{0}, std::byte{0xaa}, std::byte{0xbb}, std::byte{0xcc}};
+        const std::array first{std::byte{0x09}, std::byte{0}, std::byte{0xaa}, std::byte{0xbb},
+                               std::byte{0xcc}};
         const std::array mask{std::byte{0}, std::byte{0}, std::byte{0x0f}};
         capabilities[0] = add_capability(first, mask);
         capabilities[1] = add_capability(std::array{std::byte{0x11}, std::byte{0x77}}, {});
@@ -50,7 +54,8 @@ protected:
     template <typename T>
     T read(std::uint64_t offset, unsigned device = 3, unsigned fn = 0) {
         T value{};
-        memory.read(kEcamStart + (device << 15 | fn << 12) + offset, std::as_writable_bytes(std::span{&value, 1}));
+        memory.read(kEcamStart + (device << 15 | fn << 12) + offset,
+                    std::as_writable_bytes(std::span{&value, 1}));
         return value;
     }
     template <typename T>
@@ -89,10 +94,10 @@ TEST_F(RootComplexTest, EveryBitThatIsNotDeclaredWritableIsReadOnly) {
         std::uint8_t mask = 0;
         if (i == 4) mask = 0x06;
         if (i == 5) mask = 0x04;
-        if (i == 0x11) mask = 0xf0;                                // 4 KiB
+        if (i == 0x11) mask = 0xf0;  // 4 KiB
         if (i == 0x12 || i == 0x13) mask = 0xff;
-        if (i == 0x1a || i == 0x1b) mask = 0xff;                   // 64 KiB
-        if (i >= 0x1c && i < 0x20) mask = 0xff;                    // its upper half
+        if (i == 0x1a || i == 0x1b) mask = 0xff;  // 64 KiB
+        if (i >= 0x1c && i < 0x20) mask = 0xff;   // its upper half
         if (i == 0x3c) mask = 0xff;
         if (i == function.capabilities[0] + 2) mask = 0x0f;
         EXPECT_EQ(read<std::uint8_t>(i), before[i] | mask) << i;
@@ -135,7 +140,8 @@ TEST_F(RootComplexTest, BarMovesAndTheOldPlaceIsEmpty) {
 }
 
 TEST_F(RootComplexTest, BarNeverAnswersOutsideTheWindows) {
-    for (const std::uint32_t at : {0x0U, 0x1000U, 0x100000U, 0xbffff000U, 0xe0000000U, 0xe0001000U, 0xfec00000U, 0xfee00000U, 0xfffff000U}) {
+    for (const std::uint32_t at : {0x0U, 0x1000U, 0x100000U, 0xbffff000U, 0xe0000000U, 0xe0001000U,
+                                   0xfec00000U, 0xfee00000U, 0xfffff000U}) {
         write<std::uint32_t>(0x10, at);
         EXPECT_FALSE(answers(at)) << at;
     }
@@ -169,7 +175,9 @@ TEST_F(RootComplexTest, OverlappingBarIsSilentUntilTheOtherMovesAway) {
 TEST_F(RootComplexTest, PortsReachTheSameRegisters) {
     bus::Bus ports;
     ASSERT_TRUE(ports.add(kConfigPort, kConfigPortSize, root.ports()).has_value());
-    const auto out = [&](std::uint64_t port, auto value) { ports.write(port, std::as_bytes(std::span{&value, 1})); };
+    const auto out = [&](std::uint64_t port, auto value) {
+        ports.write(port, std::as_bytes(std::span{&value, 1}));
+    };
     const auto in = [&]<typename T>(std::uint64_t port, T value) {
         ports.read(port, std::as_writable_bytes(std::span{&value, 1}));
         return value;

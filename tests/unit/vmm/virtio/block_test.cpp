@@ -24,14 +24,19 @@ protected:
     explicit BlockTest(bool read_only = false, std::size_t slots = 128)
         : board{slots},
           disk(kDiskSize),
-          block{board.memory, board.client,
-                {.disk = io::ResourceId{0}, .size_bytes = kDiskSize, .read_only = read_only, .serial = "holdfast-0"}} {
+          block{board.memory,
+                board.client,
+                {.disk = io::ResourceId{0},
+                 .size_bytes = kDiskSize,
+                 .read_only = read_only,
+                 .serial = "holdfast-0"}} {
         board.plug(1, block);
         driver.emplace(board, 1);
         driver->begin(spec::F_VERSION_1 | spec::F_INDIRECT_DESC);
         queue = driver->enable(0, 256, kRing);
         driver->finish();
-        std::iota(reinterpret_cast<unsigned char*>(disk.data()), reinterpret_cast<unsigned char*>(disk.data()) + 4096, 0);
+        std::iota(reinterpret_cast<unsigned char*>(disk.data()),
+                  reinterpret_cast<unsigned char*>(disk.data()) + 4096, 0);
     }
     void header(std::uint32_t type, std::uint64_t sector, std::uint64_t at = kHeader) {
         board.memory.write_value(GuestAddr{at}, type).value();
@@ -120,11 +125,15 @@ TEST_F(BlockTest, IdIsTheSerialPaddedWithZeroes) {
 }
 
 TEST_F(BlockTest, RequestPastTheEndOrOffSectorsIsAnErrorAndReachesNoDisk) {
-    struct Case { std::uint64_t sector; std::uint32_t bytes; };
+    struct Case {
+        std::uint64_t sector;
+        std::uint32_t bytes;
+    };
     const std::uint64_t end = kDiskSize / 512;
     unsigned answered = 0;
-    for (const auto& [sector, bytes] : {Case{end, 512}, Case{end - 1, 1024}, Case{~0ULL, 512}, Case{~0ULL / 512, 512},
-                                        Case{end + 1, 512}, Case{0, 511}, Case{0, 1}}) {
+    for (const auto& [sector, bytes] :
+         {Case{end, 512}, Case{end - 1, 1024}, Case{~0ULL, 512}, Case{~0ULL / 512, 512},
+          Case{end + 1, 512}, Case{0, 511}, Case{0, 1}}) {
         for (const std::uint32_t type : {0U, 1U}) {
             request(type, sector, bytes);
             EXPECT_EQ(status(), 1U) << sector << " " << bytes;
@@ -222,7 +231,11 @@ TEST_F(BlockTest, FullRequestRingHoldsRequestsBackUntilThereIsRoom) {
 }
 
 TEST_F(BlockTest, DiscardAndWriteZeroesCarryTheirRange) {
-    struct Range { std::uint64_t sector; std::uint32_t sectors; std::uint32_t flags; };
+    struct Range {
+        std::uint64_t sector;
+        std::uint32_t sectors;
+        std::uint32_t flags;
+    };
     const auto send = [&](std::uint32_t type, const Range& range) {
         board.memory.write_value(GuestAddr{kData}, range).value();
         request(type, 0, 16);

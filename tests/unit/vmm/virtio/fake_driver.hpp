@@ -38,7 +38,9 @@ struct Board {
     }
 
     memcrypt::GuestMemory memory =
-        memcrypt::GuestMemory::create_plain(std::array{memcrypt::GuestMemory::Range{GuestAddr{0}, kRamSize}}).value();
+        memcrypt::GuestMemory::create_plain(
+            std::array{memcrypt::GuestMemory::Range{GuestAddr{0}, kRamSize}})
+            .value();
     bus::Bus bus;
     irq::FakeMsi msi;
     bus::FakeDoorbells bells;
@@ -61,12 +63,12 @@ struct DriverQueue {
     std::uint64_t bell = 0;
     std::uint16_t next_available = 0;
 
-    void describe(std::uint16_t index, std::uint64_t address, std::uint32_t length, unsigned flags = 0,
-                  unsigned next = 0) const {
+    void describe(std::uint16_t index, std::uint64_t address, std::uint32_t length,
+                  unsigned flags = 0, unsigned next = 0) const {
         describe_at(descriptors, index, address, length, flags, next);
     }
-    void describe_at(std::uint64_t table, std::uint16_t index, std::uint64_t address, std::uint32_t length,
-                     unsigned flags = 0, unsigned next = 0) const {
+    void describe_at(std::uint64_t table, std::uint16_t index, std::uint64_t address,
+                     std::uint32_t length, unsigned flags = 0, unsigned next = 0) const {
         const spec::Desc desc{.addr = address,
                               .len = length,
                               .flags = static_cast<std::uint16_t>(flags),
@@ -78,14 +80,16 @@ struct DriverQueue {
         put16(available + 2, next_available);
     }
     void put16(std::uint64_t at, std::uint16_t value) const {
-        memory->store_release(GuestAddr{at}, value).value();  // as a driver must: the device may be at work
+        memory->store_release(GuestAddr{at}, value)
+            .value();  // as a driver must: the device may be at work
     }
     std::uint16_t get16(std::uint64_t at) const {
         return memory->load_acquire(GuestAddr{at}).value();
     }
     std::uint16_t used_index() const { return get16(used + 2); }
     spec::UsedElem used_element(unsigned index) const {
-        return memory->read_value<spec::UsedElem>(GuestAddr{used + 4 + 8ULL * (index % size)}).value();
+        return memory->read_value<spec::UsedElem>(GuestAddr{used + 4 + 8ULL * (index % size)})
+            .value();
     }
     std::uint16_t used_flags() const { return get16(used); }
     std::uint16_t available_event() const { return get16(used + 4 + 8ULL * size); }
@@ -94,13 +98,15 @@ struct DriverQueue {
 
 class FakeDriver {
 public:
-    FakeDriver(Board& board, std::uint8_t slot) : board_{board}, ecam_{pci::kEcamStart + (std::uint64_t{slot} << 15)} {
+    FakeDriver(Board& board, std::uint8_t slot)
+        : board_{board}, ecam_{pci::kEcamStart + (std::uint64_t{slot} << 15)} {
         for (unsigned at = config<std::uint8_t>(0x34); at != 0; at = config<std::uint8_t>(at + 1)) {
             if (config<std::uint8_t>(at) == pci::spec::CAP_MSIX) msix = at;
             if (config<std::uint8_t>(at) != pci::spec::CAP_VENDOR) continue;
             const auto type = config<std::uint8_t>(at + 3);
             capabilities[type] = at;
-            const std::uint64_t bar = config<std::uint32_t>(0x10 + 4U * config<std::uint8_t>(at + 4)) & ~0xfU;
+            const std::uint64_t bar =
+                config<std::uint32_t>(0x10 + 4U * config<std::uint8_t>(at + 4)) & ~0xfU;
             structures[type] = bar + config<std::uint32_t>(at + 8);
         }
     }
@@ -116,17 +122,25 @@ public:
         board_.bus.write(address, std::as_bytes(std::span{&value, 1}));
     }
     template <typename T>
-    T config(std::uint64_t offset) const { return read<T>(ecam_ + offset); }
+    T config(std::uint64_t offset) const {
+        return read<T>(ecam_ + offset);
+    }
     template <typename T>
-    void set_config(std::uint64_t offset, T value) const { write<T>(ecam_ + offset, value); }
+    void set_config(std::uint64_t offset, T value) const {
+        write<T>(ecam_ + offset, value);
+    }
     template <typename T>
-    T common(std::uint64_t offset) const { return read<T>(structures.at(spec::PCI_CAP_COMMON_CFG) + offset); }
+    T common(std::uint64_t offset) const {
+        return read<T>(structures.at(spec::PCI_CAP_COMMON_CFG) + offset);
+    }
     template <typename T>
     void set_common(std::uint64_t offset, T value) const {
         write<T>(structures.at(spec::PCI_CAP_COMMON_CFG) + offset, value);
     }
     template <typename T>
-    T device_config(std::uint64_t offset) const { return read<T>(structures.at(spec::PCI_CAP_DEVICE_CFG) + offset); }
+    T device_config(std::uint64_t offset) const {
+        return read<T>(structures.at(spec::PCI_CAP_DEVICE_CFG) + offset);
+    }
 
     std::uint8_t status() const { return common<std::uint8_t>(20); }
     void set_status(unsigned value) const { set_common(20, static_cast<std::uint8_t>(value)); }
@@ -143,10 +157,13 @@ public:
         set_common<std::uint32_t>(8, 1);
         set_common(12, static_cast<std::uint32_t>(features >> 32));
     }
-    std::uint64_t bell(unsigned queue) const { return structures.at(spec::PCI_CAP_NOTIFY_CFG) + 4ULL * queue; }
+    std::uint64_t bell(unsigned queue) const {
+        return structures.at(spec::PCI_CAP_NOTIFY_CFG) + 4ULL * queue;
+    }
     /// A kick as the guest's write takes it: to the ioeventfd, or else out to us.
     void kick(unsigned queue) const {
-        if (!board_.bells.ring(bell(queue))) write<std::uint16_t>(bell(queue), static_cast<std::uint16_t>(queue));
+        if (!board_.bells.ring(bell(queue)))
+            write<std::uint16_t>(bell(queue), static_cast<std::uint16_t>(queue));
     }
 
     /// Tells the device about a queue in its own 64 KiB of memory, from `base` on.

@@ -49,8 +49,9 @@ TEST_F(TransportTest, FunctionIsAModernDevice) {
 }
 
 TEST_F(TransportTest, FeaturesAreRefusedWithoutVersion1OrBeyondTheOffer) {
-    for (const std::uint64_t features : {std::uint64_t{0}, spec::F_EVENT_IDX, spec::F_VERSION_1 | 1,
-                                         spec::F_VERSION_1 | spec::F_ACCESS_PLATFORM, ~std::uint64_t{0}}) {
+    for (const std::uint64_t features :
+         {std::uint64_t{0}, spec::F_EVENT_IDX, spec::F_VERSION_1 | 1,
+          spec::F_VERSION_1 | spec::F_ACCESS_PLATFORM, ~std::uint64_t{0}}) {
         driver->set_status(0);
         driver->set_status(spec::ACKNOWLEDGE | spec::DRIVER);
         driver->accept(features);
@@ -227,13 +228,19 @@ TEST_F(TransportTest, ConfigurationWindowReachesTheRegisters) {
     EXPECT_EQ(driver->status(), spec::ACKNOWLEDGE);
     aim(0, 18, 2);
     EXPECT_EQ(driver->config<std::uint16_t>(window + 16), 1);
-    struct Aim { std::uint8_t bar; std::uint32_t offset; std::uint32_t length; };
+    struct Aim {
+        std::uint8_t bar;
+        std::uint32_t offset;
+        std::uint32_t length;
+    };
     for (const auto& [bar, offset, length] :
          {Aim{1, 0, 4}, Aim{6, 0, 4}, Aim{0, 0x4000, 4}, Aim{0, 0x3ffe, 4}, Aim{0, 0xffffffff, 1},
-          Aim{0, 0xfffffffc, 4}, Aim{0, 1, 4}, Aim{0, 20, 0}, Aim{0, 0, 3}, Aim{0, 0, 8}, Aim{0, 0, 0xffffffff}}) {
+          Aim{0, 0xfffffffc, 4}, Aim{0, 1, 4}, Aim{0, 20, 0}, Aim{0, 0, 3}, Aim{0, 0, 8},
+          Aim{0, 0, 0xffffffff}}) {
         aim(bar, offset, length);
         driver->set_config<std::uint32_t>(window + 16, 0x80);
-        EXPECT_EQ(driver->config<std::uint32_t>(window + 16), 0x80U) << offset;  // no register behind it
+        EXPECT_EQ(driver->config<std::uint32_t>(window + 16), 0x80U)
+            << offset;  // no register behind it
         EXPECT_EQ(driver->status(), spec::ACKNOWLEDGE);
     }
 }

@@ -18,7 +18,11 @@ protected:
     QueueTest() { make(false); }
     void make(bool event_idx, bool indirect = true) {
         memory.fill_zero(GuestAddr{0x100000}, 0x10000).value();
-        driver = {.memory = &memory, .size = 8, .descriptors = 0x100000, .available = 0x104000, .used = 0x108000};
+        driver = {.memory = &memory,
+                  .size = 8,
+                  .descriptors = 0x100000,
+                  .available = 0x104000,
+                  .used = 0x108000};
         queue = Queue::create(memory, layout(event_idx, indirect)).value();
     }
     QueueLayout layout(bool event_idx = false, bool indirect = true) const {
@@ -87,7 +91,8 @@ TEST_F(QueueTest, ChainThatLoopsIsAGuestFault) {
 
 TEST_F(QueueTest, LongestChainIsTakenAndOneMoreIsAGuestFault) {
     constexpr std::uint64_t kTable = 0x300000;
-    for (std::uint16_t i = 0; i <= kMaxSegments; ++i) driver.describe_at(kTable, i, kBuffer, 1, kNext, i + 1U);
+    for (std::uint16_t i = 0; i <= kMaxSegments; ++i)
+        driver.describe_at(kTable, i, kBuffer, 1, kNext, i + 1U);
     driver.describe_at(kTable, kMaxSegments - 1, kBuffer, 1);
     offer(kTable, 16 * kMaxSegments, kIndirect);
     ASSERT_TRUE(queue.pop(chain).value());
@@ -126,10 +131,14 @@ TEST_F(QueueTest, AvailableIndexMayBeAheadByTheSizeAndNoMore) {
 }
 
 TEST_F(QueueTest, DescriptorNotWhollyInRamIsAGuestFault) {
-    struct Case { std::uint64_t address; std::uint32_t length; };
+    struct Case {
+        std::uint64_t address;
+        std::uint32_t length;
+    };
     for (const auto& [address, length] :
-         {Case{kRamSize, 1}, Case{kRamSize - 1, 2}, Case{0, 0xffffffff}, Case{~0ULL, 1}, Case{~0ULL - 3, 8},
-          Case{0xe0000000, 16}, Case{0xfee00000, 4}, Case{0x100000000 + 4 * kPageSize - 1, 2}, Case{0xffffffff, 2}}) {
+         {Case{kRamSize, 1}, Case{kRamSize - 1, 2}, Case{0, 0xffffffff}, Case{~0ULL, 1},
+          Case{~0ULL - 3, 8}, Case{0xe0000000, 16}, Case{0xfee00000, 4},
+          Case{0x100000000 + 4 * kPageSize - 1, 2}, Case{0xffffffff, 2}}) {
         for (const unsigned flags : {0U, kWrite}) {
             make(false);
             offer(address, length, flags);
@@ -172,7 +181,13 @@ TEST_F(QueueTest, IndirectTableMayFollowPlainDescriptors) {
 TEST_F(QueueTest, BadIndirectTablesAreGuestFaults) {
     driver.describe_at(0x300000, 0, kBuffer, 1);
     driver.describe_at(0x310000, 0, 0x300000, 16, kIndirect);
-    struct Case { const char* what; std::uint64_t table; std::uint32_t bytes; unsigned flags; bool allowed; };
+    struct Case {
+        const char* what;
+        std::uint64_t table;
+        std::uint32_t bytes;
+        unsigned flags;
+        bool allowed;
+    };
     for (const Case& bad : {Case{"not negotiated", 0x300000, 16, kIndirect, false},
                             Case{"nested", 0x310000, 16, kIndirect, true},
                             Case{"with successor", 0x300000, 16, kIndirect | kNext, true},
@@ -199,7 +214,8 @@ TEST_F(QueueTest, BadRingsAreRefused) {
         return !Queue::create(memory, bad).has_value();
     };
     for (const unsigned size : {0U, 3U, 7U, 0xffffU}) {
-        EXPECT_TRUE(fails([&](QueueLayout& bad) { bad.size = static_cast<std::uint16_t>(size); })) << size;
+        EXPECT_TRUE(fails([&](QueueLayout& bad) { bad.size = static_cast<std::uint16_t>(size); }))
+            << size;
     }
     EXPECT_TRUE(fails([](QueueLayout& bad) { bad.descriptors = GuestAddr{0x100008}; }));
     EXPECT_TRUE(fails([](QueueLayout& bad) { bad.available = GuestAddr{0x104001}; }));

@@ -83,7 +83,8 @@ TEST_F(WorkerTest, InputWakesTheThread) {
     input.offer(0);
     terminal->kick(0);
     ASSERT_EQ(::send(outside.get(), "x", 1, 0), 1);
-    EXPECT_TRUE(eventually([&] { return board.memory.load_acquire(GuestAddr{input.used + 2}).value() == 1; }));
+    EXPECT_TRUE(eventually(
+        [&] { return board.memory.load_acquire(GuestAddr{input.used + 2}).value() == 1; }));
 }
 
 TEST_F(WorkerTest, NothingHappensWhilePausedAndAllOfItAfterwards) {

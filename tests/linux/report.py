@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ok NAME` and `not ok NAME: why`, from scenarios of which several run at the same time."""
+import concurrent.futures
+import contextlib
+import os
+import sys
+import threading
+import time
+import traceback
+
+_lock = threading.Lock()
+_counts = {"ok": 0, "not ok": 0}
+
+
+def say(word, name, why=""):
+    with _lock:
+        _counts[word] += 1
+        print(f"{word} {name}" + (f": {why}" if why else ""), flush=True)
+
+
+@contextlib.contextmanager
+def behaviour(name):
+    """One thing that must hold. What was asserted wrongly is reported and the scenario goes on; anything else
+    (a guest that does not answer, most of all) ends the scenario after its report."""
+    try:
+        yield
+    except AssertionError as wrong:
+        say("not ok", name, str(wrong) or traceback.extract_tb(wrong.__traceback__)[-1].line)
+    except Exception as lost:
+        say("not ok", name, f"{type(lost).__name__}: {lost}")
+        raise Reported from lost
+    else:
+        say("ok", name)
+
+
+class Reported(Exception):
+    """Ends a scenario whose failure is printed already."""
+
+
+def run(scenarios, at_once):
+    """Runs functions, each in a folder of its own name; true if nothing was wrong."""
+    def one(scenario):
+        began = time.monotonic()
+        try:
+            scenario()
+        except Reported:
+            pass
+        except Exception as lost:
+            say("not ok", scenario.__name__, "".join(traceback.format_exception(lost)[-3:]).replace("\n", "\n  "))
+        with _lock:
+            print(f"# {scenario.__name__}: {time.monotonic() - began:.1f} s", flush=True)
+
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(one, scenarios))
+    if _counts["not ok"]:
+        _show_logs()
+    print(f"{_counts['ok']} ok, {_counts['not ok']} not ok", flush=True)
+    return _counts["ok"] > 0 and _counts["not ok"] == 0
+
+
+def _show_logs(most=4000):
+    for name in sorted(os.listdir(".")):
+        if name.endswith((".console", ".stderr")):
+            with open(name, errors="replace") as log:
+                text = log.read()
+            print(f"# {name}\n  " + text[-most:].replace("\n", "\n  "), file=sys.stderr)

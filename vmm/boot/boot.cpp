@@ -105,7 +105,7 @@ Result<void> write_page_tables(const memcrypt::GuestMemory& memory) {
     constexpr std::size_t kEntries = 512;
     constexpr std::size_t kDirectories = 4;
     const std::uint64_t base = kPageTables.value();
-    const auto table = [base](std::uint64_t index) { return base + index * kPageSize; };
+    const auto table = [](std::uint64_t index) { return base + index * kPageSize; };
     HF_TRY(memory.write_value(GuestAddr{table(0)}, Le<std::uint64_t>{table(1) | kPresentWrite}));
     std::array<Le<std::uint64_t>, kDirectories> pointers;
     std::array<Le<std::uint64_t>, kEntries> directory;

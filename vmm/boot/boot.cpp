@@ -9,6 +9,7 @@
 #include "sys/wire/endian.hpp"
 #include "vmm/boot/acpi.hpp"
 #include "vmm/boot/layout.hpp"
+#include "vmm/legacy/power.hpp"
 #include "vmm/pci/root_complex.hpp"
 
 namespace holdfast::boot {
@@ -168,6 +169,19 @@ Result<void> write_zero_page(const memcrypt::GuestMemory& memory, const Kernel& 
     return memory.write(kZeroPage, page);
 }
 
+/// All the firmware there is. Linux takes a machine with hardware-reduced ACPI for one with EFI, does not use the
+/// reset register, finds no EFI, and reboots as a PC of 1981 does: in real mode, by a jump to the reset vector.
+Result<void> write_reset_vector(const memcrypt::GuestMemory& memory) {
+    constexpr std::uint16_t port = legacy::kPowerPort + legacy::kResetOffset;
+    constexpr std::array<std::uint8_t, 9> code{
+        0xba, port & 0xff, port >> 8,  // mov dx, port
+        0xb0, legacy::kResetValue,     // mov al, value
+        0xee,                          // out dx, al
+        0xf4, 0xeb, 0xfd,              // hlt; jmp to the hlt
+    };
+    return memory.write(kResetVector, std::as_bytes(std::span{code}));
+}
+
 }  // namespace
 
 std::vector<MemoryRange> memory_map(const memcrypt::GuestMemory& memory) {
@@ -188,6 +202,7 @@ Result<kvm::EntryState> load(const memcrypt::GuestMemory& memory, const Inputs& 
     const Initrd initrd = HF_TRY(load_initrd(memory, inputs.initrd, kernel));
     HF_TRY(write_cmdline(memory, inputs.cmdline, kernel));
     HF_TRY(write_acpi_tables(memory, inputs.cpus));
+    HF_TRY(write_reset_vector(memory));
     const bool linux_protocol = !kernel.setup_header.empty();
     HF_TRY(linux_protocol ? write_zero_page(memory, kernel, initrd) : write_start_info(memory, initrd));
     const bool long_mode = kernel.mode == kvm::EntryState::Mode::Long64;

@@ -20,7 +20,8 @@ inline constexpr GuestAddr kPageTables{0x9000};    ///< PML4, PDPT and four page
 inline constexpr GuestAddr kCmdline{0x20000};
 inline constexpr GuestAddr kLowRamEnd{0x9fc00};    ///< the traditional end of conventional memory
 inline constexpr GuestAddr kAcpiTables{0xe0000};   ///< inside 0x9fc00-0x100000, which is reserved
-inline constexpr std::uint64_t kAcpiRoom = 0x20000;
+inline constexpr std::uint64_t kAcpiRoom = 0x1f000;
+inline constexpr GuestAddr kResetVector{0xffff0};  ///< F000:FFF0, where a PC's firmware starts
 inline constexpr GuestAddr kHighMemory{0x100000};  ///< kernels are loaded from here on
 
 // RAM stops at 3 GiB and goes on at 4 GiB; between them are the devices.

@@ -2,6 +2,8 @@
 // What the guest finds at its first instruction: memory map, command line, initrd, ACPI tables.
 #include "vmm/boot/boot.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <fstream>
 
@@ -69,6 +71,15 @@ TEST_F(BootTest, EmptyInitrdIsRefused) {
 TEST_F(BootTest, CmdlineWithAZeroByteIsRefused) {
     using namespace std::string_view_literals;
     EXPECT_FALSE(load(memory, {.kernel = kernel, .initrd = none, .cmdline = "a\0b"sv}).has_value());
+}
+
+// tests/linux reboots a guest through it.
+TEST_F(BootTest, TheResetVectorWritesTheResetRegister) {
+    ASSERT_TRUE(load(memory, {.kernel = kernel, .initrd = none, .cmdline = ""}).has_value());
+    constexpr std::array code{std::byte{0xba}, std::byte{0x02}, std::byte{0x06},   // mov dx, 0x602
+                              std::byte{0xb0}, std::byte{0x01}, std::byte{0xee}};  // mov al, 1; out dx, al
+    const auto found = bytes_at(0xffff0, code.size());
+    EXPECT_TRUE(std::ranges::equal(found, code));
 }
 
 TEST_F(BootTest, MemoryMapLeavesOutTheHoleAndReservesWhatIsNotRam) {

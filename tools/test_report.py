@@ -5,7 +5,7 @@
 A case that cannot run says `skip: no THING`. Where this machine has the THING, that is a failure. So is a
 skip that names something this file cannot check.
 
-A script with several cases prints one line each: `ok: NAME`, `FAILED: NAME` or `skip NAME: no THING`.
+A script with several cases prints one line each: `ok NAME`, `not ok NAME: why` or `skip NAME: no THING`.
 """
 import ctypes
 import fcntl
@@ -19,7 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 
 GTEST = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:, where .*)? \(\d+ ms\)$", re.M)
-SCRIPT = re.compile(r"^(?:(ok|FAILED):? (.+)|skip ([^:\n]+): (no .*))$", re.M)
+SCRIPT = re.compile(r"^(?:(ok|FAILED|not ok):? (.+)|skip ([^:\n]+): (no .*))$", re.M)
 UNITTEST = re.compile(r"^(test\w+) \(.*\)(?:\n.*)? \.\.\. (?:(ok)|(FAIL|ERROR)|skipped (['\"])(.*)\4)$", re.M)
 REASON = re.compile(r"^skip: no (\S.*?)\.?(?:[:;,(].*)?$", re.M)
 KVM_GET_API_VERSION = 0xAE00
@@ -47,9 +47,10 @@ def has_native_kernel_mode():
     """Whether this KVM runs a guest's kernel at full speed: doctor finds out by trying."""
     doctor = subprocess.run(["build/holdfast", "doctor", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:
-        return bool(json.loads(doctor.stdout)["linux_guests"])
+        findings = json.loads(doctor.stdout)["findings"]
     except (ValueError, KeyError):
         return True  # not known: then a skip must not pass for an excuse
+    return any(finding["id"] == "linux-guests" and finding["state"] == "ok" for finding in findings)
 
 
 # What a test may lack, and how to tell that it is there. Devices, files and programs tell by their names.
@@ -97,7 +98,7 @@ def cases_of(run):
     output = run.get("stdout", "") + run.get("stderr", "")
     cases = gtest_cases(output)
     cases += [(m[1], "ok" if m[2] else "failed" if m[3] else "skip", m[5] or "") for m in UNITTEST.finditer(output)]
-    cases += [(m[2] or m[3], {"ok": "ok", "FAILED": "failed", None: "skip"}[m[1]], f"skip: {m[4]}")
+    cases += [(m[2] or m[3], {"ok": "ok", None: "skip"}.get(m[1], "failed"), f"skip: {m[4]}")
               for m in SCRIPT.finditer(output)]
     result = run["result"]
     if result == "SKIP" and not any(state == "skip" for _, state, _ in cases):

@@ -31,7 +31,7 @@ class TestReport(unittest.TestCase):
         self.assertEqual(self.report((output, "FAIL"))[:2], (1, "1 passed, 1 failed, 0 skipped"))
 
     def test_cases_of_scripts_are_counted(self):
-        self.assertEqual(self.report(("ok one\nFAILED two\n", "FAIL"))[:2], (1, "1 passed, 1 failed, 0 skipped"))
+        self.assertEqual(self.report(("ok one\nFAILED: two\nnot ok three: why\n", "FAIL"))[:2], (1, "1 passed, 2 failed, 0 skipped"))
 
     def test_a_program_that_dies_after_good_cases_fails(self):
         output = "[ RUN      ] A.B\n[       OK ] A.B (0 ms)\n[ RUN      ] A.C\n"

@@ -92,6 +92,7 @@ private:
     Mutex end_lock_;
     std::optional<Ended> ended_ HF_GUARDED_BY(end_lock_);
     control::RunState state_ = control::RunState::Prelaunch;
+    std::optional<std::uint64_t> paused_at_;  ///< the guest's clock when it was paused
 
     std::unique_ptr<kvm::Vm> vm_;
     memcrypt::GuestMemory memory_;

@@ -53,6 +53,9 @@ void Machine::serve(std::uint64_t token, std::uint32_t events) {
 }
 
 void Machine::start_guest() {
+    if (const auto paused_at = std::exchange(paused_at_, std::nullopt)) {
+        if (const auto set = vm_->set_clock(*paused_at); !set) log::warn("machine.clock", set.error());
+    }
     worker_->resume();
     for (const auto& vcpu : vcpus_) vcpu->resume();
     state_ = RunState::Running;
@@ -61,6 +64,8 @@ void Machine::start_guest() {
 void Machine::pause_guest() {
     for (const auto& vcpu : vcpus_) vcpu->pause();
     worker_->pause();
+    // kvmclock stands still then. A guest that reads the TSC instead sees the time jump.
+    if (const auto now = vm_->clock()) paused_at_ = *now;
     state_ = RunState::Paused;
 }
 

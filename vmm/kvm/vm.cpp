@@ -111,6 +111,19 @@ Result<irq::Line> Vm::create_line(std::uint32_t gsi) {
     return irq::Line{std::move(event)};
 }
 
+Result<std::uint64_t> Vm::clock() const {
+    kvm_clock_data data{};
+    HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_GET_CLOCK), &data));
+    return data.clock;
+}
+
+Result<void> Vm::set_clock(std::uint64_t nanoseconds) const {
+    kvm_clock_data data{};
+    data.clock = nanoseconds;
+    HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_SET_CLOCK), &data));
+    return {};
+}
+
 void Vm::signal_msi(const irq::MsiMessage& message) const noexcept {
     kvm_msi request{};
     request.address_lo = static_cast<std::uint32_t>(message.address);

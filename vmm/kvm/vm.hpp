@@ -32,6 +32,10 @@ public:
     /// Delivers one message-signalled interrupt now. One that makes no sense is delivered nowhere.
     void signal_msi(const irq::MsiMessage& message) const noexcept;
 
+    /// The guest's kvmclock in nanoseconds; it goes on while no vCPU runs, unless it is set back then.
+    [[nodiscard]] Result<std::uint64_t> clock() const;
+    Result<void> set_clock(std::uint64_t nanoseconds) const;
+
     Result<void> attach(std::uint64_t address, const EventFd& event) override;
     void detach(std::uint64_t address, const EventFd& event) noexcept override;
 

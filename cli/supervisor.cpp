@@ -307,6 +307,9 @@ void Supervisor::on_process_gone() {
 void Supervisor::explain_loss(const std::string& last_words) {
     wait_for_end(boot_->vmm, kLastWords);
     wait_for_end(boot_->io, kLastWords);
+    // A big VMM that a signal ended takes its time: its memory goes first. holdfast-io, which sees its sockets
+    // close before that, leaves with 0 then.
+    if (!has_ended(boot_->vmm) && has_ended(boot_->io)) wait_for_end(boot_->vmm, kGrace);
     const auto ending_of = [](Child& child) {
         return has_ended(child) ? std::optional{expect(child.wait())} : std::nullopt;
     };

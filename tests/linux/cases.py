@@ -19,7 +19,7 @@ import time
 
 import report
 from report import behaviour
-from vm import DEADLINE, Qmp, Stream, Stuck, Vm, cli, shape, until
+from vm import DEADLINE, HOLDFAST, Stream, Vm, cli, shape, until
 
 MIB = 1 << 20
 FORMS = list(itertools.product(("bzimage", "vmlinux"), ("6.1", "6.12"), (1, 2)))
@@ -143,7 +143,7 @@ def killed_during_load(program, message):
             os.kill(processes[program], signal.SIGKILL)
             vm.ends(1)
             said = vm.said()
-            assert message in said and program in said and "SIGKILL" in said.upper() or "signal 9" in said, said
+            assert all(word in said for word in (message, program, "signal 9")), said
         with behaviour(f"SIGKILL of {program} under load leaves no process and no socket"):
             until(lambda: gone(processes.values()), f"{processes} gone", 10)
             assert not os.path.exists(f"/run/holdfast/{vm.name}"), "its state directory is still there"
@@ -156,8 +156,8 @@ def killed_during_load(program, message):
                     assert file.read(65536) == wanted, f"block {index} of {last} is not what was acknowledged"
 
 
-def killed_io(): killed_during_load("holdfast-io", "HF-0304")
-def killed_vmm(): killed_during_load("holdfast-vmm", "HF-0303")
+def killed_io(): killed_during_load("holdfast-io", "HF-0307")
+def killed_vmm(): killed_during_load("holdfast-vmm", "HF-0306")
 
 
 # Network
@@ -344,13 +344,11 @@ def reboot_and_panic():
             assert qmp.run("query-name")["name"] == vm.name
             assert qmp.run("query-chardev") and qmp.run("query-version") and qmp.run("query-kvm")["enabled"]
         with behaviour("QMP: stop and cont, with their events; between them nothing answers"):
-            vm.sh("cat /proc/uptime")
             before = float(vm.sh("cat /proc/uptime").split()[0])
             stopped_at = time.monotonic()
             qmp.run("stop")
             qmp.event("STOP")
             assert qmp.run("query-status") == {"running": False, "status": "paused"}
-            assert json.loads(cli("status", vm.name, "--json"))["state"] in ("paused", "running")
             vm.send("echo while-stopped\n")
             time.sleep(4)  # the thing that is measured
             assert "while-stopped" not in vm.text, "a stopped guest answered"
@@ -405,7 +403,7 @@ def detached():
         with behaviour("logs --console has it all, logs has the processes' own"):
             words = cli("logs", name, "--console")
             assert "user space reached" in words and "attached-two" in words
-            assert "control.client" in cli("logs", name) or cli("logs", name)
+            assert "console.connected" in cli("logs", name)
         with behaviour("stop NAME presses the power button: the guest goes, status 0"):
             cli("stop", name, "--timeout", "60")
             status = json.loads(cli("status", name, "--json"))
@@ -418,13 +416,12 @@ def detached():
 
 @contextlib.contextmanager
 def attached(name):
-    process = subprocess.Popen([os.environ["HOLDFAST"], "console", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen([HOLDFAST, "console", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         yield Stream(process.stdout.fileno(), process.stdin.fileno())
     finally:
         process.terminate()
         process.wait(DEADLINE)
-        until(lambda: "console is in use" not in cli("status", name), "never", 1)
 
 
 SCENARIOS = [disk, net_passt, net_tap, vsock, reboot_and_panic, killed_io, killed_vmm, console_serial, console_virtio,

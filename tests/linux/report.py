@@ -38,7 +38,7 @@ class Reported(Exception):
 
 
 def run(scenarios, at_once):
-    """Runs functions, each in a folder of its own name; true if nothing was wrong."""
+    """Runs functions, some at the same time; true if nothing was wrong."""
     def one(scenario):
         began = time.monotonic()
         try:

@@ -4,8 +4,6 @@ import base64
 import json
 import os
 import pty
-import select
-import signal
 import socket
 import subprocess
 import threading
@@ -41,14 +39,14 @@ def cli(*arguments, check=True):
     return done.stdout if check else done
 
 
-def shape(kernel="vmlinux-6.1", cpus=1, console="serial", agent=True, cmdline="", flags=()):
+def shape(kernel="vmlinux-6.1", cpus=1, console="serial", agent=True, cmdline=""):
     """The flags of `run` for a Debian guest; with `agent` it does what its console says."""
     words = ["console=" + ("hvc0" if console == "virtio" else "ttyS0"), "quiet", "panic=-1", cmdline]
     if agent:
         words.append("hf.sh=" + base64.b64encode(AGENT.encode()).decode())
     initrd = GUESTS["initramfs-" + kernel.split("-")[1]]
     return ["--memory-encryption", "none", "--memory", "256M", "--kernel", GUESTS[kernel], "--initrd", initrd,
-            "--cpus", str(cpus), "--console", console, "--cmdline", " ".join(words), *flags]
+            "--cpus", str(cpus), "--console", console, "--cmdline", " ".join(words)]
 
 
 class Stream:
@@ -127,19 +125,17 @@ class Vm(Stream):
         return self
 
     def __exit__(self, kind, *_):
-        if self.process.poll() is None:
-            if kind is None:
-                raise AssertionError(f"{self.name}: a test left it running")
+        left = self.process.poll() is None
+        if left:
             self.process.terminate()
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-        self._keep_log()
-
-    def _keep_log(self):
         with open(f"{self.name}.console", "w") as log:
             log.write(self.text)
+        if left and kind is None:
+            raise Stuck(f"{self.name} was still running at the end of its scenario")
 
     def wait(self):
         """The exit status of `holdfast run`."""

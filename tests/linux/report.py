@@ -60,7 +60,7 @@ def run(scenarios, at_once):
 
 def _show_logs(most=4000):
     for name in sorted(os.listdir(".")):
-        if name.endswith((".console", ".stderr")):
+        if name.endswith((".console", ".stderr", ".log")):
             with open(name, errors="replace") as log:
                 text = log.read()
             print(f"# {name}\n  " + text[-most:].replace("\n", "\n  "), file=sys.stderr)

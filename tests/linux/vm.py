@@ -127,6 +127,8 @@ class Vm(Stream):
     def __exit__(self, kind, *_):
         left = self.process.poll() is None
         if left:
+            with open(f"{self.name}.log", "w") as log:
+                log.write(cli("logs", self.name, check=False).stdout)
             self.process.terminate()
             try:
                 self.process.wait(20)

@@ -55,7 +55,8 @@ std::vector<std::string> values_of(const Setting& setting, const toml::node& nod
             if (const auto flag = node.value_exact<bool>()) values.emplace_back(*flag ? "true" : "false");
             break;
         case SettingKind::Number:
-            if (const auto number = node.value_exact<std::int64_t>()) values.push_back(fmt::to_string(*number));
+            if (const auto number = node.value_exact<std::int64_t>())
+                values.push_back(fmt::to_string(*number));
             [[fallthrough]];
         case SettingKind::Text:
             if (const auto text = node.value_exact<std::string>()) values.push_back(*text);
@@ -98,13 +99,15 @@ Settings read_config(const std::string& path) {
     for (const auto& [key, node] : table) {
         const auto row = std::ranges::find(setting_table(), key.str(), &Setting::name);
         if (row == setting_table().end()) {
-            bad_config(path, key.source().begin.line, fmt::format("the key '{}' is not known", printable(key.str())),
+            bad_config(path, key.source().begin.line,
+                       fmt::format("the key '{}' is not known", printable(key.str())),
                        "use the names of the flags of 'holdfast run' without the dashes");
         }
         const auto values = values_of(*row, node);
         const toml::array* const array = node.as_array();
         if (values.empty() && (array == nullptr || !array->empty())) {
-            bad_config(path, node.source().begin.line, fmt::format("the value of '{}' has the wrong type", row->name),
+            bad_config(path, node.source().begin.line,
+                       fmt::format("the value of '{}' has the wrong type", row->name),
                        fmt::format("give {}", type_words(row->kind)));
         }
         for (const std::string& value : values) {

@@ -22,7 +22,8 @@ int open_console(const ConsoleOptions& options, const std::string& state_dir) {
                       reason_of(socket.error()), "a console has one client at a time: close the other one"};
     }
     ConsoleRelay relay{std::move(*socket), "leave the console; the VM goes on"};
-    if (relay.is_terminal()) print_error("holdfast: console of {}: Ctrl-A x leaves it, the VM goes on\n", options.name);
+    if (relay.is_terminal())
+        print_error("holdfast: console of {}: Ctrl-A x leaves it, the VM goes on\n", options.name);
     while (!relay.closed()) {
         PollSet polls;
         const auto signal = polls.add(signals.fd().get(), POLLIN);

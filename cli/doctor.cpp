@@ -2,4 +2,4 @@
 #include "cli/options.hpp"
 namespace holdfast::cli {
 int run_doctor(const DoctorOptions&) { return 0; }
-}
+}  // namespace holdfast::cli

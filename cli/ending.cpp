@@ -39,7 +39,8 @@ void SupervisorHandle::end_now() const {
     for (const int signal : {SIGTERM, SIGKILL}) {
         if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0U) < 0 && errno != ESRCH) {
             throw Failure{Code::Rights, fmt::format("the VM '{}' may not be ended", name_),
-                          reason_of(os_error("signal its supervisor")), "ask as the user who launched it, or as root"};
+                          reason_of(os_error("signal its supervisor")),
+                          "ask as the user who launched it, or as root"};
         }
         if (wait(kPatience)) return;
     }

@@ -23,7 +23,8 @@ int list_vms(const ListOptions& options, const std::string& state_dir) {
         return 0;
     }
     const std::int64_t now = std::time(nullptr);
-    std::vector<std::vector<std::string>> rows{{"NAME", "STATE", "SINCE", "MEMORY", "CPUS", "ENCRYPTION", "BOOTS"}};
+    std::vector<std::vector<std::string>> rows{
+        {"NAME", "STATE", "SINCE", "MEMORY", "CPUS", "ENCRYPTION", "BOOTS"}};
     for (const FoundVm& vm : vms) {
         const Record& record = vm.record;
         rows.push_back({record.name,

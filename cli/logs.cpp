@@ -21,7 +21,7 @@ namespace {
 
 // Prints from `offset` to the end. A file that has shrunk was cut by its writer: start again.
 void print_rest(const UniqueFd& file, off_t& offset) {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(file.get(), &status) == 0 && status.st_size < offset) offset = 0;
     std::array<char, 16384> part;
     while (true) {
@@ -47,7 +47,8 @@ int show_logs(const LogsOptions& options, const std::string& state_dir) {
     const UniqueFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     if (!file) {
         throw Failure{Code::NoSuchVm, fmt::format("the log of '{}' is gone", options.name),
-                      reason_of(os_error("open")), "a VM in the foreground takes its logs with it when it ends"};
+                      reason_of(os_error("open")),
+                      "a VM in the foreground takes its logs with it when it ends"};
     }
     off_t offset = 0;
     if (options.follow && vm.alive) {

@@ -5,8 +5,8 @@
 #include <cerrno>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <sys/socket.h>
+#include <nlohmann/json.hpp>
 
 #include "cli/error.hpp"
 #include "cli/output.hpp"

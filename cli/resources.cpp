@@ -31,11 +31,13 @@ UniqueFd open_kvm() {
     if (fd) return fd;
     const Error error = os_error("open /dev/kvm");
     if (error.os_errno == EACCES || error.os_errno == EPERM) {
-        throw Failure{Code::KvmRights, "this user may not use /dev/kvm", reason_of(error),
-                      "join its group: sudo usermod -aG kvm $USER, then log in again (holdfast doctor says more)"};
+        throw Failure{
+            Code::KvmRights, "this user may not use /dev/kvm", reason_of(error),
+            "join its group: sudo usermod -aG kvm $USER, then log in again (holdfast doctor says more)"};
     }
-    throw Failure{Code::KvmMissing, "/dev/kvm cannot be opened", reason_of(error),
-                  "load kvm_intel or kvm_amd, and switch virtualization on in the firmware (holdfast doctor)"};
+    throw Failure{
+        Code::KvmMissing, "/dev/kvm cannot be opened", reason_of(error),
+        "load kvm_intel or kvm_amd, and switch virtualization on in the firmware (holdfast doctor)"};
 }
 
 UniqueFd open_boot_file(Code code, const char* role, const std::string& path) {
@@ -61,7 +63,7 @@ UniqueFd builtin_kernel() {
 
 // O_DIRECT where the file system can serve single sectors that way; elsewhere the page cache is used.
 bool make_direct(const UniqueFd& fd) {
-    struct statx status {};
+    struct statx status{};
     if (::statx(fd.get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &status) < 0 ||
         (status.stx_mask & STATX_DIOALIGN) == 0 || status.stx_dio_offset_align == 0 ||
         status.stx_dio_offset_align > kSector || status.stx_dio_mem_align > 4096) {
@@ -72,7 +74,7 @@ bool make_direct(const UniqueFd& fd) {
 }
 
 Result<std::uint64_t> disk_size(const UniqueFd& fd) {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) < 0) return os_error("fstat");
     if (S_ISREG(status.st_mode)) return static_cast<std::uint64_t>(status.st_size);
     if (!S_ISBLK(status.st_mode)) return input_error("it is neither a regular file nor a block device");
@@ -100,7 +102,7 @@ io::Disk open_disk(const DiskChoice& choice) {
         fail(input_error("its size is not whole sectors of 512 bytes"), "truncate -s %512 FILE rounds it up");
     }
     // The lock belongs to the open file, which holdfast-io shares: it lasts as long as anybody can write.
-    struct flock lock {};
+    struct flock lock{};
     lock.l_type = static_cast<short>(choice.read_only ? F_RDLCK : F_WRLCK);
     lock.l_whence = SEEK_SET;
     if (::fcntl(fd.get(), F_OFD_SETLK, &lock) < 0) {
@@ -166,7 +168,7 @@ UniqueFd listen_vsock(const std::string& path) {
     if (!listener && listener.error().os_errno == EADDRINUSE) {
         // A socket that refuses connections was left by a process that is gone. So would a file of
         // any other kind refuse: that one is somebody's, and stays.
-        struct stat status {};
+        struct stat status{};
         const bool is_socket = ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
         const auto probe = connect_unix(path);
         if (is_socket && !probe && probe.error().os_errno == ECONNREFUSED && ::unlink(path.c_str()) == 0) {
@@ -232,10 +234,10 @@ std::string program_directory() {
             return directory.string();
         }
     }
-    throw Failure{Code::Programs, "holdfast-vmm and holdfast-io are not there",
-                  fmt::format("they are neither in {} nor in {}", candidates[0].string(),
-                              candidates[1].string()),
-                  "build or install all of Holdfast: ninja -C build, meson install -C build"};
+    throw Failure{
+        Code::Programs, "holdfast-vmm and holdfast-io are not there",
+        fmt::format("they are neither in {} nor in {}", candidates[0].string(), candidates[1].string()),
+        "build or install all of Holdfast: ninja -C build, meson install -C build"};
 }
 
 }  // namespace holdfast::cli

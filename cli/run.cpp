@@ -99,7 +99,8 @@ void redirect(int fd, int target) {
 }
 
 // The background half: prints its failures where the user still looks until `answer` is closed.
-int supervise_detached(const Shape& shape, const RunOptions& options, const std::string& root, UniqueFd answer) {
+int supervise_detached(const Shape& shape, const RunOptions& options, const std::string& root,
+                       UniqueFd answer) {
     const Signals signals;
     forget_old_vms(root);
     StateDirectory directory = StateDirectory::claim(root, shape.name);
@@ -172,7 +173,8 @@ int run_detached(const Shape& shape, const RunOptions& options, const std::strin
 int run_vm(const RunOptions& options, const std::string& state_dir) {
     if (options.json && !options.detach) {
         throw Failure{Code::Usage, "--json is given without --detach",
-                      "in the foreground standard output is the guest's console", "add --detach, or leave out --json"};
+                      "in the foreground standard output is the guest's console",
+                      "add --detach, or leave out --json"};
     }
     const Settings file = options.config.empty() ? Settings{} : read_config(options.config);
     const Shape shape = resolve(options.settings, file);

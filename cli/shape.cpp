@@ -196,7 +196,8 @@ std::vector<Forward> parse_forwards(const std::string& net) {
     while (!rest.empty()) {
         constexpr std::string_view key = ",forward=";
         if (!rest.starts_with(key)) {
-            bad_value("net", net, "after user only ,forward=PORT:PORT may follow", "give --net user,forward=8080:80");
+            bad_value("net", net, "after user only ,forward=PORT:PORT may follow",
+                      "give --net user,forward=8080:80");
         }
         rest.remove_prefix(key.size());
         const std::string_view pair = rest.substr(0, rest.find(','));
@@ -244,10 +245,14 @@ std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
     unsigned shift = 0;
     if (!text.empty()) {
         switch (text.back()) {
-            case 'K': case 'k': shift = 10; break;
-            case 'M': case 'm': shift = 20; break;
-            case 'G': case 'g': shift = 30; break;
-            case 'T': case 't': shift = 40; break;
+            case 'K':
+            case 'k': shift = 10; break;
+            case 'M':
+            case 'm': shift = 20; break;
+            case 'G':
+            case 'g': shift = 30; break;
+            case 'T':
+            case 't': shift = 40; break;
             default: break;
         }
     }
@@ -260,7 +265,8 @@ std::optional<std::uint64_t> parse_size(std::string_view text) noexcept {
 void check_name(std::string_view name) {
     const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
     const auto allowed = [&](char c) { return plain(c) || c == '.' || c == '_' || c == '-'; };
-    if (!name.empty() && name.size() <= 40 && plain(name.front()) && std::ranges::all_of(name, allowed)) return;
+    if (!name.empty() && name.size() <= 40 && plain(name.front()) && std::ranges::all_of(name, allowed))
+        return;
     throw Failure{Code::Name, fmt::format("'{}' cannot be a VM's name", printable(name.substr(0, 60))),
                   "a name is 1 to 40 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit",
                   "choose such a name, or leave it out and one is made up"};

@@ -12,9 +12,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include "cli/error.hpp"
 #include "cli/output.hpp"
@@ -41,7 +41,7 @@ constexpr std::array kFiles{kQmpSocket, kConsoleSocket, kVmmLog, kConsoleLog, "v
 // Open-file-description locks (fcntl(2)): held by the descriptor, gone with the process, and asked
 // about without being taken, so that `status` never makes a `run` believe that a name is in use.
 struct flock whole_file(int type) {
-    struct flock lock {};
+    struct flock lock{};
     lock.l_type = static_cast<short>(type);
     lock.l_whence = SEEK_SET;
     return lock;
@@ -55,7 +55,7 @@ bool is_locked(const std::string& directory) {
 
 void make_directory(const std::string& path) {
     if (::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST) unusable(path, os_error("mkdir"));
-    struct stat status {};
+    struct stat status{};
     if (::lstat(path.c_str(), &status) < 0) unusable(path, os_error("lstat"));
     if (!S_ISDIR(status.st_mode)) unusable(path, input_error("it is not a directory"));
     if (status.st_uid != ::geteuid()) unusable(path, input_error("it belongs to another user"));
@@ -77,7 +77,7 @@ void remove_files(const std::string& directory, bool keep_record) {
 }
 
 std::int64_t file_time(const std::string& path) {
-    struct stat status {};
+    struct stat status{};
     return ::stat(path.c_str(), &status) == 0 ? status.st_mtim.tv_sec : 0;
 }
 
@@ -200,8 +200,8 @@ StateDirectory StateDirectory::claim(const std::string& root, const std::string&
                           fmt::format("choose another name, or end it: holdfast stop {}", name)};
         }
         // The lock that we took may be one that its last owner unlinked in between.
-        struct stat ours {};
-        struct stat there {};
+        struct stat ours{};
+        struct stat there{};
         if (::fstat(lock.get(), &ours) == 0 && ::stat(lock_path.c_str(), &there) == 0 &&
             ours.st_ino == there.st_ino && ours.st_dev == there.st_dev) {
             remove_files(path, false);

@@ -56,8 +56,9 @@ int show_status(const StatusOptions& options, const std::string& state_dir) {
                                  record.end_detail.empty() ? "" : ", ", printable(record.end_detail)));
         row("exit status", fmt::to_string(record.exit_status));
     } else {
-        row("state", fmt::format("{}{}{}, since {}", record.state == "running" ? paint.green() : paint.yellow(),
-                                 record.state, paint.off(), age_words(now - record.started_at)));
+        row("state",
+            fmt::format("{}{}{}, since {}", record.state == "running" ? paint.green() : paint.yellow(),
+                        record.state, paint.off(), age_words(now - record.started_at)));
         row("pid", fmt::to_string(record.pid));
     }
     row("boots", printable(record.boots));

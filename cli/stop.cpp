@@ -22,7 +22,8 @@ int stop_vm(const StopOptions& options, const std::string& state_dir) {
     const std::chrono::seconds limit{std::min<std::uint64_t>(options.timeout_seconds, 86'400)};
     if (supervisor.wait(limit)) return 0;
     supervisor.end_now();
-    throw Failure{Code::Stubborn, fmt::format("the guest of '{}' did not power off: it was ended hard", options.name),
+    throw Failure{Code::Stubborn,
+                  fmt::format("the guest of '{}' did not power off: it was ended hard", options.name),
                   fmt::format("it ignored the power button for {} s", limit.count()),
                   "let the guest handle the button (systemd-logind, acpid), or give a longer --timeout"};
 }

@@ -28,7 +28,7 @@ void restore_and_die(int signal) {
 }
 
 void on_crash(void (*handler)(int)) {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_handler = handler;
     action.sa_flags = static_cast<int>(SA_RESETHAND);
     for (const int signal : kCrashes) ::sigaction(signal, &action, nullptr);
@@ -62,9 +62,14 @@ EscapeFilter::Command EscapeFilter::feed(std::string_view typed, std::string& ou
         }
         after_escape_ = false;
         switch (c) {
-            case 'x': case 'X': return Command::Leave;
-            case 'h': case 'H': case '?': return Command::Help;
-            case 'a': case 'A': case ctrl_a: out += ctrl_a; break;
+            case 'x':
+            case 'X': return Command::Leave;
+            case 'h':
+            case 'H':
+            case '?': return Command::Help;
+            case 'a':
+            case 'A':
+            case ctrl_a: out += ctrl_a; break;
             default: out += c; break;
         }
     }
@@ -102,8 +107,8 @@ bool ConsoleRelay::advance(const PollSet& polls) {
             if (output.ready(slot)) show();
         }
         if (!to_guest_.empty()) {
-            const ssize_t sent = ::send(socket_.get(), to_guest_.data(), to_guest_.size(),
-                                        MSG_DONTWAIT | MSG_NOSIGNAL);
+            const ssize_t sent =
+                ::send(socket_.get(), to_guest_.data(), to_guest_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
             if (sent > 0) to_guest_.erase(0, static_cast<std::size_t>(sent));
         }
     }

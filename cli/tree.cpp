@@ -18,14 +18,14 @@ CLI::App* add_verb(CLI::App& app, Invocation& out, const char* name, const char*
 }
 
 template <typename Options, typename T>
-CLI::Option* add_value(CLI::App* verb, Invocation& out, const std::string& name, T Options::*member,
+CLI::Option* add_value(CLI::App* verb, Invocation& out, const std::string& name, T Options::* member,
                        const std::string& help) {
     return verb->add_option_function<T>(
         name, [&out, member](const T& value) { options_of<Options>(out).*member = value; }, help);
 }
 
 template <typename Options>
-void add_flag(CLI::App* verb, Invocation& out, const std::string& name, bool Options::*member,
+void add_flag(CLI::App* verb, Invocation& out, const std::string& name, bool Options::* member,
               const std::string& help) {
     verb->add_flag_callback(name, [&out, member] { options_of<Options>(out).*member = true; }, help);
 }
@@ -52,7 +52,8 @@ void add_setting(CLI::App* verb, Invocation& out, const Setting& setting) {
             break;
         case SettingKind::List:
             verb->add_option_function<std::vector<std::string>>(
-                    flag, [settings, key](const std::vector<std::string>& values) { settings()[key] = values; },
+                    flag,
+                    [settings, key](const std::vector<std::string>& values) { settings()[key] = values; },
                     help)
                 ->type_name(std::string{setting.value})
                 ->allow_extra_args(false);
@@ -75,21 +76,23 @@ void declare_others(CLI::App& app, Invocation& out) {
     CLI::App* const list = add_verb<ListOptions>(app, out, "list", "show the VMs of this user");
     add_flag<ListOptions>(list, out, "--json", &ListOptions::json, "print a JSON array");
 
-    CLI::App* const status = add_verb<StatusOptions>(app, out, "status", "what one VM does, and what protects it");
+    CLI::App* const status =
+        add_verb<StatusOptions>(app, out, "status", "what one VM does, and what protects it");
     add_name<StatusOptions>(status, out);
     add_flag<StatusOptions>(status, out, "--json", &StatusOptions::json, "print one JSON object");
 
-    CLI::App* const console =
-        add_verb<ConsoleOptions>(app, out, "console", "connect this terminal to a VM's console; Ctrl-A x leaves");
+    CLI::App* const console = add_verb<ConsoleOptions>(
+        app, out, "console", "connect this terminal to a VM's console; Ctrl-A x leaves");
     add_name<ConsoleOptions>(console, out);
 
     CLI::App* const logs = add_verb<LogsOptions>(app, out, "logs", "show what a VM's processes have logged");
     add_name<LogsOptions>(logs, out);
     add_flag<LogsOptions>(logs, out, "--follow", &LogsOptions::follow, "go on until the VM ends");
-    add_flag<LogsOptions>(logs, out, "--console", &LogsOptions::console, "what the guest wrote on its console instead");
+    add_flag<LogsOptions>(logs, out, "--console", &LogsOptions::console,
+                          "what the guest wrote on its console instead");
 
-    CLI::App* const stop =
-        add_verb<StopOptions>(app, out, "stop", "press a VM's power button, and end it hard after a deadline");
+    CLI::App* const stop = add_verb<StopOptions>(
+        app, out, "stop", "press a VM's power button, and end it hard after a deadline");
     add_name<StopOptions>(stop, out);
     add_value<StopOptions>(stop, out, "--timeout", &StopOptions::timeout_seconds,
                            "the deadline in seconds, with or without an s (default 30)")
@@ -101,8 +104,8 @@ void declare_others(CLI::App& app, Invocation& out) {
     CLI::App* const kill = add_verb<KillOptions>(app, out, "kill", "end a VM at once");
     add_name<KillOptions>(kill, out);
 
-    CLI::App* const doctor =
-        add_verb<DoctorOptions>(app, out, "doctor", "what this host can do, what it cannot, why, and the fix");
+    CLI::App* const doctor = add_verb<DoctorOptions>(
+        app, out, "doctor", "what this host can do, what it cannot, why, and the fix");
     add_flag<DoctorOptions>(doctor, out, "--json", &DoctorOptions::json, "print a JSON array of findings");
 }
 
@@ -111,7 +114,8 @@ void declare_others(CLI::App& app, Invocation& out) {
 std::string_view examples_of(std::string_view verb) noexcept {
     if (verb == "run") {
         return "holdfast run --builtin\n"
-               "holdfast run web --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 --disk web.img --net user\n"
+               "holdfast run web --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 --disk web.img "
+               "--net user\n"
                "holdfast run --config web.toml --detach --json\n";
     }
     if (verb == "stop") return "holdfast stop web --timeout 60\n";

@@ -2,8 +2,8 @@
 #include "memcrypt/guest_memory.hpp"
 
 #include <atomic>
-#include <cerrno>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 
 #include <sys/mman.h>
@@ -25,7 +25,8 @@ std::string_view tier_name(Tier tier) noexcept {
 std::string_view tier_limit(Tier tier) noexcept {
     switch (tier) {
         case Tier::None:
-            return "guest memory is not encrypted: root on this host, a core dump or a stray read sees all of it";
+            return "guest memory is not encrypted: root on this host, a core dump or a stray read sees all "
+                   "of it";
         case Tier::Software:
             return "pages in the clear window and the key are in host memory: root on the running host and a "
                    "capture of all DRAM can read the guest";

@@ -23,8 +23,7 @@ Result<UniqueFd> UniqueFd::duplicate() const {
 
 Result<void> pread_exact(const UniqueFd& fd, std::span<std::byte> out, std::uint64_t offset) {
     while (!out.empty()) {
-        const ssize_t got =
-            ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(offset));
+        const ssize_t got = ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(offset));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return os_error("read file");
         if (got == 0) return input_error("file ends too early");
@@ -45,7 +44,7 @@ Result<void> write_all(const UniqueFd& fd, std::span<const std::byte> in) {
 }
 
 Result<std::uint64_t> file_size(const UniqueFd& fd) {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) < 0) return os_error("fstat");
     if (!S_ISREG(status.st_mode)) return input_error("not a regular file");
     return static_cast<std::uint64_t>(status.st_size);

@@ -24,8 +24,7 @@ public:
           number_{static_cast<std::uint64_t>(value)} {}
     constexpr Field(std::string_view key, std::string_view value) noexcept
         : key_{key}, kind_{Kind::Text}, text_{value} {}
-    constexpr Field(std::string_view key, const char* value) noexcept
-        : Field{key, std::string_view{value}} {}
+    constexpr Field(std::string_view key, const char* value) noexcept : Field{key, std::string_view{value}} {}
     static constexpr Field hex(std::string_view key, std::uint64_t value) noexcept {
         Field field{key, value};
         field.kind_ = Kind::Hex;

@@ -11,8 +11,7 @@ Result<Poller> Poller::create() {
     return Poller{std::move(fd)};
 }
 
-Result<void> Poller::control(int operation, const UniqueFd& fd, std::uint32_t events,
-                             std::uint64_t token) {
+Result<void> Poller::control(int operation, const UniqueFd& fd, std::uint32_t events, std::uint64_t token) {
     epoll_event event{};
     event.events = events;
     event.data.u64 = token;

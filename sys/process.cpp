@@ -6,11 +6,11 @@
 #include <csignal>
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <linux/sched.h>
 #include <unistd.h>
 
 namespace holdfast {
@@ -19,8 +19,8 @@ namespace {
 constexpr int kStartFailed = 127;
 
 // Runs in the child between clone and exec: system calls only, no allocation.
-[[noreturn]] void become(const char* program, char* const* argv, int handover,
-                         const Child::Stdio& stdio, pid_t parent) noexcept {
+[[noreturn]] void become(const char* program, char* const* argv, int handover, const Child::Stdio& stdio,
+                         pid_t parent) noexcept {
     std::array<int, 4> wanted{stdio.in, stdio.out, stdio.err, handover};
     // First out of the way of 0..3, so that no dup2 below overwrites one that is still needed.
     for (std::size_t i = 0; i < wanted.size(); ++i) {
@@ -54,8 +54,8 @@ Result<Child> Child::start(const std::string& program, const std::vector<std::st
     int pidfd = -1;
     // Not CLONE_VM: a raw clone on a shared stack would overwrite its own return address. VFORK only
     // makes a failed exec's status follow at once.
-    const long pid = ::syscall(SYS_clone, CLONE_PIDFD | CLONE_VFORK | SIGCHLD, nullptr, &pidfd,
-                               nullptr, nullptr);
+    const long pid =
+        ::syscall(SYS_clone, CLONE_PIDFD | CLONE_VFORK | SIGCHLD, nullptr, &pidfd, nullptr, nullptr);
     if (pid < 0) return os_error("start process");
     if (pid == 0) become(program.c_str(), argv.data(), handover.get(), stdio, parent);
     return Child{static_cast<pid_t>(pid), UniqueFd{pidfd}};

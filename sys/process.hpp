@@ -32,8 +32,7 @@ public:
                                const UniqueFd& handover, const Stdio& stdio);
 
     Child() noexcept = default;
-    Child(Child&& other) noexcept
-        : pid_{std::exchange(other.pid_, -1)}, pidfd_{std::move(other.pidfd_)} {}
+    Child(Child&& other) noexcept : pid_{std::exchange(other.pid_, -1)}, pidfd_{std::move(other.pidfd_)} {}
     Child& operator=(Child&& other) noexcept {
         std::swap(pid_, other.pid_);
         std::swap(pidfd_, other.pidfd_);

@@ -41,7 +41,9 @@ template <typename T>
 class [[nodiscard]] Result : public std::expected<T, Error> {
 public:
     using std::expected<T, Error>::expected;
-    Result() requires std::is_void_v<T> = default;
+    Result()
+        requires std::is_void_v<T>
+    = default;
     // NOLINTNEXTLINE(google-explicit-constructor): `return error;` is the point.
     Result(Error error) : std::expected<T, Error>{std::unexpect, error} {}
 };
@@ -52,18 +54,20 @@ public:
 
 /// An invariant of ours, checked in every build.
 inline void check(bool holds, const char* what) noexcept {
-    if (!holds) [[unlikely]] bug(what);
+    if (!holds) [[unlikely]]
+        bug(what);
 }
 
 }  // namespace holdfast
 
 /// Takes the value out of a Result, or returns its error from the enclosing function. Moves, so it
 /// works for move-only values. Not nested: the inner one would shadow.
-#define HF_TRY(...)                                                    \
-    __extension__({                                                    \
-        auto hf_result_ = (__VA_ARGS__);                               \
-        if (!hf_result_) [[unlikely]] return hf_result_.error();       \
-        ::holdfast::detail::take(hf_result_);                          \
+#define HF_TRY(...)                           \
+    __extension__({                           \
+        auto hf_result_ = (__VA_ARGS__);      \
+        if (!hf_result_) [[unlikely]]         \
+            return hf_result_.error();        \
+        ::holdfast::detail::take(hf_result_); \
     })
 
 namespace holdfast::detail {

@@ -76,8 +76,7 @@ int connected(unsigned cid, unsigned port) {
     address.svm_family = AF_VSOCK;
     address.svm_cid = cid;
     address.svm_port = port;
-    if (fd < 0 || connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-        give_up("connect");
+    if (fd < 0 || connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) give_up("connect");
     return fd;
 }
 

@@ -53,11 +53,10 @@ namespace {
     power_off();
 }
 
-void attach(const char* source, const std::string& target, const char* type,
-            unsigned long flags = 0, const char* options = nullptr) {
+void attach(const char* source, const std::string& target, const char* type, unsigned long flags = 0,
+            const char* options = nullptr) {
     mkdir(target.c_str(), 0755);
-    if (mount(source, target.c_str(), type, flags, options) != 0)
-        give_up("mount %s", target.c_str());
+    if (mount(source, target.c_str(), type, flags, options) != 0) give_up("mount %s", target.c_str());
 }
 
 /// A folder of modules named 00, 01 and so on, in the order to load them.
@@ -86,13 +85,11 @@ pid_t load_the_rest() {
 
 /// The caller's / below a tmpfs, with this kernel's own views and fresh /run and /dev/shm over it.
 void change_root() {
-    attach("host", "/lower", "9p", MS_RDONLY,
-           "trans=virtio,version=9p2000.L,msize=512000,cache=loose");
+    attach("host", "/lower", "9p", MS_RDONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose");
     attach("tmpfs", "/upper", "tmpfs", 0, "size=75%,mode=0755");
     mkdir("/upper/data", 0755);
     mkdir("/upper/work", 0755);
-    attach("overlay", "/root", "overlay", 0,
-           "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work");
+    attach("overlay", "/root", "overlay", 0, "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work");
     for (const char* name : {"/dev", "/proc", "/sys"}) {
         if (mount(name, (std::string{"/root"} + name).c_str(), nullptr, MS_MOVE, nullptr) != 0)
             give_up("move %s", name);
@@ -246,8 +243,7 @@ Child start(Command& command) {
         dup2(out[1], STDOUT_FILENO);
         dup2(err[1], STDERR_FILENO);
         if (chdir(command.directory) != 0) {
-            std::fprintf(stderr, "host: cannot enter %s: %s\n", command.directory,
-                         std::strerror(errno));
+            std::fprintf(stderr, "host: cannot enter %s: %s\n", command.directory, std::strerror(errno));
             _exit(126);
         }
         environ = command.environment.data();
@@ -317,8 +313,7 @@ int converse(Port& port, Child child, int signals) {
             if (n < 0 && errno != EAGAIN && errno != EINTR)
                 given = input.size();  // the command closed its input
         }
-        if (!more_input && given == input.size() && child.in >= 0)
-            close(std::exchange(child.in, -1));
+        if (!more_input && given == input.size() && child.in >= 0) close(std::exchange(child.in, -1));
         if (polled[0].revents != 0) {
             signalfd_siginfo info;
             [[maybe_unused]] const ssize_t n = read(signals, &info, sizeof info);

@@ -47,21 +47,21 @@ struct LaunchConfig {
 
 struct LaunchFds {
     UniqueFd kvm;
-    UniqueFd kernel;             ///< bzImage or ELF, told apart by content
-    UniqueFd initrd;             ///< optional
-    UniqueFd io_memory;          ///< io::kSharedBytes memfd
-    UniqueFd io_requests;        ///< eventfd to holdfast-io
-    UniqueFd io_completions;     ///< eventfd from holdfast-io
-    UniqueFd console;            ///< stream socket to holdfast-io: guest console bytes both ways
-    UniqueFd control_listener;   ///< the QMP socket, listening
-    UniqueFd control_session;    ///< optional: a QMP client that lived through a guest reboot
+    UniqueFd kernel;            ///< bzImage or ELF, told apart by content
+    UniqueFd initrd;            ///< optional
+    UniqueFd io_memory;         ///< io::kSharedBytes memfd
+    UniqueFd io_requests;       ///< eventfd to holdfast-io
+    UniqueFd io_completions;    ///< eventfd from holdfast-io
+    UniqueFd console;           ///< stream socket to holdfast-io: guest console bytes both ways
+    UniqueFd control_listener;  ///< the QMP socket, listening
+    UniqueFd control_session;   ///< optional: a QMP client that lived through a guest reboot
 };
 
 /// Every descriptor, in the order in which they travel.
 inline constexpr std::array<UniqueFd LaunchFds::*, 9> kLaunchFds{
-    &LaunchFds::kvm,     &LaunchFds::kernel,           &LaunchFds::initrd,
-    &LaunchFds::io_memory, &LaunchFds::io_requests,    &LaunchFds::io_completions,
-    &LaunchFds::console, &LaunchFds::control_listener, &LaunchFds::control_session};
+    &LaunchFds::kvm,       &LaunchFds::kernel,           &LaunchFds::initrd,
+    &LaunchFds::io_memory, &LaunchFds::io_requests,      &LaunchFds::io_completions,
+    &LaunchFds::console,   &LaunchFds::control_listener, &LaunchFds::control_session};
 
 /// Why a VM ended. The values are the exit statuses of `holdfast run` (design §7).
 enum class EndReason : std::uint8_t {

@@ -49,13 +49,14 @@ Result<void> Machine::build() {
     if (fds_.control_session) {
         HF_TRY(control_->adopt_session(std::move(fds_.control_session), control::Cause::GuestReset));
     }
-    const kvm::EntryState entry = HF_TRY(boot::load(memory_, {
-        .kernel = fds_.kernel,
-        .initrd = fds_.initrd,
-        .cmdline = config_.cmdline,
-        .cpus = config_.cpus,
-        .elf_entry = config_.flat_entry ? boot::ElfEntry::Flat : boot::ElfEntry::Pvh,
-    }));
+    const kvm::EntryState entry = HF_TRY(
+        boot::load(memory_, {
+                                .kernel = fds_.kernel,
+                                .initrd = fds_.initrd,
+                                .cmdline = config_.cmdline,
+                                .cpus = config_.cpus,
+                                .elf_entry = config_.flat_entry ? boot::ElfEntry::Flat : boot::ElfEntry::Pvh,
+                            }));
     fds_ = {};
     return build_vcpus(entry);
 }
@@ -91,10 +92,11 @@ Result<void> Machine::build_virtio() {
     std::uint8_t index = 0;
     for (const DiskShape& disk : config_.disks) {
         const std::string serial = "disk" + std::to_string(index);
-        HF_TRY(add_virtio(std::make_unique<virtio::Block>(
-            memory_, *io_,
-            virtio::BlockShape{.disk = io::ResourceId{index++}, .size_bytes = disk.size_bytes,
-                               .read_only = disk.read_only, .serial = serial})));
+        HF_TRY(add_virtio(std::make_unique<virtio::Block>(memory_, *io_,
+                                                          virtio::BlockShape{.disk = io::ResourceId{index++},
+                                                                             .size_bytes = disk.size_bytes,
+                                                                             .read_only = disk.read_only,
+                                                                             .serial = serial})));
     }
     if (config_.net) {
         HF_TRY(add_virtio(std::make_unique<virtio::Net>(
@@ -123,8 +125,8 @@ Result<void> Machine::build_vcpus(const kvm::EntryState& entry) {
         kvm::Vcpu vcpu = HF_TRY(vm_->create_vcpu(index, config_.cpus));
         HF_TRY(vcpu.set_boot_msrs());
         if (index == 0) HF_TRY(vcpu.set_entry(entry));
-        vcpus_.push_back(std::make_unique<VcpuThread>(index, std::move(vcpu),
-                                                      VcpuThread::Buses{ports_, mmio_}, *this));
+        vcpus_.push_back(
+            std::make_unique<VcpuThread>(index, std::move(vcpu), VcpuThread::Buses{ports_, mmio_}, *this));
     }
     worker_->start();
     return {};

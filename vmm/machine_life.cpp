@@ -72,16 +72,23 @@ void Machine::pause_guest() {
 /// Tells the control client why nothing more will come.
 void Machine::announce(const Ended& ended) {
     switch (ended.reason) {
-        case EndReason::PowerOff: control_->emit({.kind = EventKind::Shutdown, .cause = Cause::GuestShutdown}); break;
+        case EndReason::PowerOff:
+            control_->emit({.kind = EventKind::Shutdown, .cause = Cause::GuestShutdown});
+            break;
         case EndReason::Reboot: break;  // the next VMM says RESET
         case EndReason::Panic:
-            control_->emit({.kind = EventKind::GuestPanicked, .cause = Cause::GuestPanic,
+            control_->emit({.kind = EventKind::GuestPanicked,
+                            .cause = Cause::GuestPanic,
                             .action = control::PanicAction::Poweroff});
             control_->emit({.kind = EventKind::Shutdown, .cause = Cause::GuestPanic});
             break;
-        case EndReason::Killed: control_->emit({.kind = EventKind::Shutdown, .cause = Cause::HostQmpQuit}); break;
+        case EndReason::Killed:
+            control_->emit({.kind = EventKind::Shutdown, .cause = Cause::HostQmpQuit});
+            break;
         case EndReason::Failure:
-        case EndReason::Tampered: control_->emit({.kind = EventKind::Shutdown, .cause = Cause::HostError}); break;
+        case EndReason::Tampered:
+            control_->emit({.kind = EventKind::Shutdown, .cause = Cause::HostError});
+            break;
     }
 }
 
@@ -101,7 +108,9 @@ bool Machine::has_ended() {
 
 void Machine::power_off_requested() noexcept { end(EndReason::PowerOff, "the guest powered off"); }
 void Machine::reset_requested() noexcept { end(EndReason::Reboot, "the guest rebooted"); }
-void Machine::guest_shut_down() noexcept { end(EndReason::Reboot, "the guest reset itself by a triple fault"); }
+void Machine::guest_shut_down() noexcept {
+    end(EndReason::Reboot, "the guest reset itself by a triple fault");
+}
 
 void Machine::guest_stuck(std::string_view reason, std::uint64_t detail, std::uint64_t rip) noexcept {
     log::error("vcpu.stuck", {{"why", reason}, {"detail", detail}, log::Field::hex("rip", rip)});
@@ -129,7 +138,8 @@ std::vector<pid_t> Machine::cpu_threads() const {
 std::vector<control::BlockDevice> Machine::block_devices() const {
     std::vector<control::BlockDevice> devices;
     for (const DiskShape& disk : config_.disks) {
-        devices.push_back({.name = "disk" + std::to_string(devices.size()), .size_bytes = disk.size_bytes,
+        devices.push_back({.name = "disk" + std::to_string(devices.size()),
+                           .size_bytes = disk.size_bytes,
                            .read_only = disk.read_only});
     }
     return devices;

@@ -18,7 +18,7 @@ namespace {
 
 std::vector<int> descriptors_of(const UniqueFd& handover, const LaunchFds& fds) {
     std::vector<int> open{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, handover.get()};
-    for (const UniqueFd LaunchFds::*const member : kLaunchFds) {
+    for (const UniqueFd LaunchFds::* const member : kLaunchFds) {
         if (fds.*member) open.push_back((fds.*member).get());
     }
     return open;
@@ -43,7 +43,8 @@ int main() {
     auto ended = vmm::launch_and_run(handover);
     if (!ended) {
         log::error("vmm.failed", ended.error());
-        ended = vmm::Ended{.reason = vmm::EndReason::Failure, .detail = ended.error().what, .control_session = {}};
+        ended = vmm::Ended{
+            .reason = vmm::EndReason::Failure, .detail = ended.error().what, .control_session = {}};
     }
     if (const auto sent = vmm::send_ended(handover, *ended); !sent) log::error("vmm.report", sent.error());
     return static_cast<int>(ended->reason);

@@ -25,7 +25,7 @@ void on_kick(int) {
 
 void install_kick() {
     static const bool once = [] {
-        struct sigaction action {};
+        struct sigaction action{};
         action.sa_handler = on_kick;
         return ::sigaction(kick_signal(), &action, nullptr) == 0;
     }();
@@ -86,7 +86,8 @@ void VcpuThread::body() noexcept {
 void VcpuThread::close_jail() noexcept {
     if (jailed_) return;
     jailed_ = true;
-    if (const auto closed = sandbox::install(sandbox::policy::vmm_vcpu, sandbox::Scope::ThisThread); !closed) {
+    if (const auto closed = sandbox::install(sandbox::policy::vmm_vcpu, sandbox::Scope::ThisThread);
+        !closed) {
         log::error("vcpu.seccomp", closed.error());
         stuck_ = true;
         events_.guest_stuck("a vCPU thread could not be jailed", 0, 0);
@@ -108,12 +109,14 @@ bool VcpuThread::handle(const kvm::Exit& exit) noexcept {
     switch (exit.kind) {
         case kvm::ExitKind::PortWrite:
             // A string instruction exits once for all its repetitions, at most a page of them.
-            for (auto rest = exit.data; rest.size() >= exit.width && exit.width != 0; rest = rest.subspan(exit.width)) {
+            for (auto rest = exit.data; rest.size() >= exit.width && exit.width != 0;
+                 rest = rest.subspan(exit.width)) {
                 buses_.ports.write(exit.address, rest.first(exit.width));
             }
             return true;
         case kvm::ExitKind::PortRead:
-            for (auto rest = exit.data; rest.size() >= exit.width && exit.width != 0; rest = rest.subspan(exit.width)) {
+            for (auto rest = exit.data; rest.size() >= exit.width && exit.width != 0;
+                 rest = rest.subspan(exit.width)) {
                 buses_.ports.read(exit.address, rest.first(exit.width));
             }
             return true;

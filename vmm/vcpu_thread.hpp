@@ -66,7 +66,7 @@ private:
     std::condition_variable changed_;
     std::atomic<Want> want_ = Want::Pause;
     bool running_ = false;
-    bool stuck_ = false;   // the thread's own, as is jailed_
+    bool stuck_ = false;  // the thread's own, as is jailed_
     bool jailed_ = false;
     std::atomic<int> tid_ = 0;
     std::jthread thread_;  // last: starts when all else is there

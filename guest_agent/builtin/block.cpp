@@ -11,9 +11,8 @@ BlockDevice::BlockDevice(u32 depth, u64 bytes)
     if (depth == 0 || depth > kMaxDepth) fail("depth must be 1 to ", kMaxDepth);
     const u64 headers = memory::take(u64{depth} * 32);
     for (u32 i = 0; i < depth; ++i) {
-        slots_[i] = {.header = headers + 32 * i,
-                     .status = headers + 32 * i + 16,
-                     .data = memory::take(bytes)};
+        slots_[i] = {
+            .header = headers + 32 * i, .status = headers + 32 * i + 16, .data = memory::take(bytes)};
     }
     restart();
 }

@@ -161,8 +161,7 @@ namespace memory {
 void reserve(u64 start, u64 size) {
     const Range hole{start & ~(kPage - 1), page_up(start + size)};
     if (size == 0) return;
-    if (hole.start < kLow && taken_low_count < taken_low.size())
-        taken_low[taken_low_count++] = hole;
+    if (hole.start < kLow && taken_low_count < taken_low.size()) taken_low[taken_low_count++] = hole;
     for (std::size_t i = 0; i < free_count; ++i) {
         Range& r = free_ranges[i];
         if (hole.end <= r.start || hole.start >= r.end) continue;
@@ -208,9 +207,8 @@ u64 take(u64 bytes) {
 
 Range take_all() {
     if (free_count == 0) fail("no free memory");
-    Range& largest =
-        *std::max_element(free_ranges.begin(), free_ranges.begin() + free_count,
-                          [](const Range& a, const Range& b) { return a.size() < b.size(); });
+    Range& largest = *std::max_element(free_ranges.begin(), free_ranges.begin() + free_count,
+                                       [](const Range& a, const Range& b) { return a.size() < b.size(); });
     const Range whole{page_up(largest.start), largest.end & ~(kPage - 1)};
     largest.start = largest.end;
     return whole;
@@ -223,9 +221,8 @@ u64 low_page() {
         });
     };
     const auto is_taken = [](u64 page) {
-        return std::ranges::any_of(
-            std::span{taken_low}.first(taken_low_count),
-            [page](const Range& r) { return page < r.end && r.start < page + kPage; });
+        return std::ranges::any_of(std::span{taken_low}.first(taken_low_count),
+                                   [page](const Range& r) { return page < r.end && r.start < page + kPage; });
     };
     for (u64 page = kPage; page < 0xa0000; page += kPage) {
         if (is_ram(page) && !is_taken(page)) return page;

@@ -41,9 +41,8 @@ u16 harmless(u16 device_type, u64 at, std::array<Segment, 3>& segments) {
     std::memset(pointer<void>(at), 0, 1024);
     switch (device_type) {
         case virtio::type::Block:  // read sector 0
-            segments = {{{at, sizeof(BlockDevice::Header), false},
-                         {at + 512, 512, true},
-                         {at + 16, 1, true}}};
+            segments = {
+                {{at, sizeof(BlockDevice::Header), false}, {at + 512, 512, true}, {at + 16, 1, true}}};
             return 3;
         case virtio::type::Entropy: segments[0] = {at, 8, true}; return 1;
         case virtio::type::Console:
@@ -144,12 +143,11 @@ void Victim::offer(u16 head) { offer_on(attacked, head); }
 void Victim::offer_chain(std::span<const Segment> segments) {
     for (u16 i = 0; i < segments.size(); ++i) {
         const bool last = i + 1U == segments.size();
-        describe(i,
-                 {.addr = segments[i].address,
-                  .len = segments[i].length,
-                  .flags = static_cast<u16>((last ? 0 : virtio::desc::Next) |
-                                            (segments[i].device_writes ? virtio::desc::Write : 0)),
-                  .next = static_cast<u16>(i + 1)});
+        describe(i, {.addr = segments[i].address,
+                     .len = segments[i].length,
+                     .flags = static_cast<u16>((last ? 0 : virtio::desc::Next) |
+                                               (segments[i].device_writes ? virtio::desc::Write : 0)),
+                     .next = static_cast<u16>(i + 1)});
     }
     offer(0);
     settle();
@@ -233,8 +231,7 @@ void run(const Variant& variant, Tally& tally) {
     for (const Kind& kind : kKinds) {
         if (!concerns(variant.scope, kind.type)) continue;
         if (wanted != "all" && wanted != virtio::type_name(kind.type)) continue;
-        if (const auto device = virtio::Device::find(kind.type))
-            attack(variant, kind, *device, tally);
+        if (const auto device = virtio::Device::find(kind.type)) attack(variant, kind, *device, tally);
     }
 }
 
@@ -248,8 +245,7 @@ void hostile() {
     const auto wanted = boot::option("variant", "all");
     Tally tally{};
     bool is_known = false;
-    for (const auto variants :
-         {queue_variants(), transport_variants(), request_variants(), pci_variants()}) {
+    for (const auto variants : {queue_variants(), transport_variants(), request_variants(), pci_variants()}) {
         for (const Variant& variant : variants) {
             if (wanted != "all" && wanted != variant.name) continue;
             is_known = true;
@@ -258,8 +254,7 @@ void hostile() {
         }
     }
     if (!is_known) fail("there is no variant ", wanted);
-    print("survived=", tally.survived, "\nneeds_reset=", tally.needs_reset, "\nstuck=", tally.stuck,
-          "\n");
+    print("survived=", tally.survived, "\nneeds_reset=", tally.needs_reset, "\nstuck=", tally.stuck, "\n");
     if (tally.survived + tally.needs_reset == 0) fail("no such device");
     if (tally.stuck != 0) fail("a device neither works nor asks for reset");
 }

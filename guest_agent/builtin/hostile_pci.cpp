@@ -64,8 +64,7 @@ void config_noise(Victim* v) {
     const Saved saved{function};
     Random random{9};
     for (u32 i = 0; i < 2000; ++i) {
-        function.write(static_cast<u32>(random.below(kSaved / 4)) * 4,
-                       static_cast<u32>(random.next()));
+        function.write(static_cast<u32>(random.below(kSaved / 4)) * 4, static_cast<u32>(random.next()));
     }
 }
 
@@ -106,8 +105,7 @@ void bars_anywhere(Victim* v) {
             function.enable();
             *pointer<volatile u64>(v->scratch) = address;  // RAM stays RAM
             if (*pointer<volatile u64>(v->scratch) != address) fail("a BAR hides RAM");
-            if (address >= 0xc0000000 && address < 0xfffff000)
-                static_cast<void>(mmio_read<u32>(address));
+            if (address >= 0xc0000000 && address < 0xfffff000) static_cast<void>(mmio_read<u32>(address));
         }
         if (wide) ++bar;
     }
@@ -117,8 +115,7 @@ void decoding_off(Victim* v) {
     const auto& function = v->device.function();
     const Saved saved{function};
     function.write<u16>(reg::Command, 0);
-    if (v->device.status() == virtio::status::DriverOk)
-        fail("a BAR answers while memory decoding is off");
+    if (v->device.status() == virtio::status::DriverOk) fail("a BAR answers while memory decoding is off");
     v->notify();
     function.write<u16>(reg::Command, pci::command::Memory);  // and no bus master: no DMA
     v->offer(0);
@@ -164,18 +161,16 @@ void msix_table(Victim* v) {
         u64 address;
         u32 data;
     };
-    for (const Message& m :
-         {Message{0, 0}, Message{~u64{3}, 0xff}, Message{0xfee00000, 0}, Message{0xfeeff000, 0x20},
-          Message{0xfee00000, 0xf}, Message{v->scratch, 0x41}, Message{0x100fee00000, 0x30},
-          Message{acpi::tables().ecam, 0x30}}) {
+    for (const Message& m : {Message{0, 0}, Message{~u64{3}, 0xff}, Message{0xfee00000, 0},
+                             Message{0xfeeff000, 0x20}, Message{0xfee00000, 0xf}, Message{v->scratch, 0x41},
+                             Message{0x100fee00000, 0x30}, Message{acpi::tables().ecam, 0x30}}) {
         for (u32 i = 0; i < entries; ++i) {
             mmio_write<u64>(base + 16 * i, m.address);
             mmio_write<u32>(base + 16 * i + 8, m.data);
             mmio_write<u32>(base + 16 * i + 12, 0xfffffffe);  // not masked
         }
         function.write<u16>(cap + 2, 0x8000);
-        for (const u16 vector :
-             {u16{0}, static_cast<u16>(entries - 1), static_cast<u16>(entries)}) {
+        for (const u16 vector : {u16{0}, static_cast<u16>(entries - 1), static_cast<u16>(entries)}) {
             v->device.set<u16>(16, vector);
             v->device.set<u16>(virtio::common::QueueSelect, v->attacked);
             v->device.set<u16>(26, vector);

@@ -44,8 +44,8 @@ void wraps_around(Victim* v) { bad_buffer(*v, ~u64{0} - 100, 512); }
 void length_zero(Victim* v) { bad_buffer(*v, v->scratch + kPage, 0); }
 void length_4g(Victim* v) { bad_buffer(*v, v->scratch + kPage, ~u32{0}); }
 void header_past_ram(Victim* v) {
-    v->offer_chain(std::array<Segment, 2>{
-        {{boot::memory_end(), 16, false}, {boot::memory_end() + 64, 1, true}}});
+    v->offer_chain(
+        std::array<Segment, 2>{{{boot::memory_end(), 16, false}, {boot::memory_end() + 64, 1, true}}});
 }
 
 void loop_of_one(Victim* v) {
@@ -136,8 +136,7 @@ void indirect_nested(Victim* v) { indirect(*v, 32, {v->scratch, 32, desc::Indire
 void indirect_odd_length(Victim* v) { indirect(*v, 17, {v->scratch + 256, 16, v->direction(), 0}); }
 void indirect_empty(Victim* v) { indirect(*v, 0, {v->scratch + 256, 16, v->direction(), 0}); }
 void indirect_huge(Victim* v) {
-    indirect(*v, 0xfffffff0,
-             {v->scratch + 256, 16, static_cast<u16>(desc::Next | v->direction()), 1});
+    indirect(*v, 0xfffffff0, {v->scratch + 256, 16, static_cast<u16>(desc::Next | v->direction()), 1});
 }
 void indirect_loop(Victim* v) {
     indirect(*v, 64, {v->scratch + 256, 16, static_cast<u16>(desc::Next | v->direction()), 0});
@@ -176,17 +175,15 @@ void scribble(u64 seed) {
         switch (random.below(race.also_indices ? 6 : 4)) {
             case 0: d.addr = v.scratch + random.below(8) * 512; break;
             case 1: d.addr = random.below(2) == 0 ? boot::memory_end() : ~u64{0} - 8; break;
-            case 2:
-                d.len = static_cast<u32>(random.below(3) == 0 ? ~u32{0} : random.below(1024));
-                break;
+            case 2: d.len = static_cast<u32>(random.below(3) == 0 ? ~u32{0} : random.below(1024)); break;
             case 3:
                 d.flags = static_cast<u16>(random.below(8));
                 d.next = static_cast<u16>(random.below(8));
                 break;
             case 4: v.queue().avail_ring(index) = static_cast<u16>(random.next()); break;
             default:
-                __atomic_store_n(pointer<u16>(v.queue().avail_address() + 2),
-                                 static_cast<u16>(random.next()), __ATOMIC_RELEASE);
+                __atomic_store_n(pointer<u16>(v.queue().avail_address() + 2), static_cast<u16>(random.next()),
+                                 __ATOMIC_RELEASE);
         }
     }
 }

@@ -16,8 +16,7 @@ using virtio::Segment;
 constexpr u32 kDiscard = 11, kWriteZeroes = 13;
 
 u64 header(Victim& v, u32 type, u64 sector) {
-    *pointer<BlockDevice::Header>(v.scratch) = {
-        .type = type, .reserved = ~u32{0}, .sector = sector};
+    *pointer<BlockDevice::Header>(v.scratch) = {.type = type, .reserved = ~u32{0}, .sector = sector};
     return v.scratch;
 }
 
@@ -41,10 +40,9 @@ void block_sectors(Victim* v) {
 
 void block_no_status(Victim* v) {
     v->offer_chain(std::array<Segment, 1>{{{header(*v, blk::In, 0), 16, false}}});
+    v->offer_chain(std::array<Segment, 2>{{{header(*v, blk::In, 0), 16, false}, {v->scratch + 16, 0, true}}});
     v->offer_chain(
-        std::array<Segment, 2>{{{header(*v, blk::In, 0), 16, false}, {v->scratch + 16, 0, true}}});
-    v->offer_chain(std::array<Segment, 2>{
-        {{header(*v, blk::Out, 0), 16, false}, {v->scratch + kPage, 512, false}}});
+        std::array<Segment, 2>{{{header(*v, blk::Out, 0), 16, false}, {v->scratch + kPage, 512, false}}});
 }
 
 void block_odd_lengths(Victim* v) {
@@ -76,8 +74,7 @@ void block_discard(Victim* v) {
         u32 count, flags;
     };
     for (const u32 type : {kDiscard, kWriteZeroes}) {
-        for (const Range& range :
-             {Range{~u64{0}, 1, 0}, Range{0, ~u32{0}, 0}, Range{0, 1, ~u32{0}}}) {
+        for (const Range& range : {Range{~u64{0}, 1, 0}, Range{0, ~u32{0}, 0}, Range{0, 1, ~u32{0}}}) {
             *pointer<Range>(v->scratch + kPage) = range;
             for (const u32 length : {16U, 0U, 15U, 4096U}) block(*v, type, 0, length, false);
         }
@@ -119,9 +116,7 @@ vsock::Header& packet(Victim& v) {
     return *header;
 }
 
-void send(Victim& v, u32 length) {
-    v.offer_chain(std::array<Segment, 1>{{{v.scratch, length, false}}});
-}
+void send(Victim& v, u32 length) { v.offer_chain(std::array<Segment, 1>{{{v.scratch, length, false}}}); }
 
 void vsock_lengths(Victim* v) {
     for (const u32 announced : {1U, 4096U, 0x10000U, 0x7fffffffU, ~0U}) {
@@ -189,8 +184,7 @@ void console_flood(Victim* v) {
 void console_escapes(Victim* v) {
     constexpr std::string_view kEscapes = "\x1b[2J\x1b]0;title\x07\x1b[6n\x1b[c\x9b\x00\xff\x7f\n";
     std::memcpy(pointer<void>(v->scratch), kEscapes.data(), kEscapes.size());
-    v->offer_chain(
-        std::array<Segment, 1>{{{v->scratch, static_cast<u32>(kEscapes.size()), false}}});
+    v->offer_chain(std::array<Segment, 1>{{{v->scratch, static_cast<u32>(kEscapes.size()), false}}});
 }
 
 constexpr auto kVariants = std::to_array<Variant>({

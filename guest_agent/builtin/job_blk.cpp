@@ -116,8 +116,7 @@ void blk_job() {
         fail("op is read, write, check, verify or flush, not ", op);
     }
     const u64 elapsed = cycles() - start;
-    print("requests=", plan.count, "\ndepth=", plan.depth, "\nbytes=", plan.count * plan.size,
-          "\n");
+    print("requests=", plan.count, "\ndepth=", plan.depth, "\nbytes=", plan.count * plan.size, "\n");
     clock::report(elapsed, plan.count, "request");
 }
 

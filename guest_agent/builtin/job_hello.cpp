@@ -52,8 +52,8 @@ void hello() {
     print("  memory       ", boot::total_memory() >> 20, " MiB, ", memory::free_bytes() >> 20,
           " MiB of it free\n");
     for (const auto& device : pci::devices()) {
-        print("  PCI 00:", Hex{device.slot, 2}, ".", device.function, "  ", Hex{device.vendor, 4},
-              ":", Hex{device.device, 4}, " ", describe(device), "\n");
+        print("  PCI 00:", Hex{device.slot, 2}, ".", device.function, "  ", Hex{device.vendor, 4}, ":",
+              Hex{device.device, 4}, " ", describe(device), "\n");
     }
 }
 

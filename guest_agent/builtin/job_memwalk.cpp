@@ -41,9 +41,7 @@ Pattern pattern_named(std::string_view name) {
     fail("pattern is sequential, random, zipf or pingpong, not ", name);
 }
 
-u64 expected(u64 address, u8 generation) {
-    return mix(address ^ walk.seed << 40 ^ u64{generation} << 56);
-}
+u64 expected(u64 address, u8 generation) { return mix(address ^ walk.seed << 40 ^ u64{generation} << 56); }
 
 void check(u64 slot, u8 generation) {
     const auto* words = pointer<const volatile u64>(slot);
@@ -51,8 +49,8 @@ void check(u64 slot, u8 generation) {
         const u64 found = words[i];
         const u64 right = expected(slot + 8 * i, generation);
         if (found != right) {
-            fail("wrong bytes at ", Hex{slot + 8 * i}, ": found ", Hex{found}, ", expected ",
-                 Hex{right}, " of write ", generation);
+            fail("wrong bytes at ", Hex{slot + 8 * i}, ": found ", Hex{found}, ", expected ", Hex{right},
+                 " of write ", generation);
         }
     }
 }
@@ -157,9 +155,8 @@ void memwalk() {
         total += part.cycles;
         slowest = std::max(slowest, part.slowest);
     }
-    print("cpus=", processors, "\nbase=", Hex{walk.base}, "\nslots=", slots,
-          "\nbytes=", slots * walk.stride, "\nfill_cycles=", fill_cycles, "\naccesses=", accesses,
-          "\nslowest_cycles=", slowest, "\n");
+    print("cpus=", processors, "\nbase=", Hex{walk.base}, "\nslots=", slots, "\nbytes=", slots * walk.stride,
+          "\nfill_cycles=", fill_cycles, "\naccesses=", accesses, "\nslowest_cycles=", slowest, "\n");
     clock::report(total, accesses, "access");
 }
 

@@ -19,8 +19,7 @@ using namespace vsock;
 constexpr u16 kReceive = 0, kTransmit = 1, kEvent = 2;
 constexpr u32 kBuffer = 4096;
 constexpr u16 kReceiveBuffers = 64;
-constexpr u32 kCredit =
-    32 * 1024;  // far less than the buffers hold: there is room for credit updates
+constexpr u32 kCredit = 32 * 1024;  // far less than the buffers hold: there is room for credit updates
 constexpr u32 kOurPort = 1024;
 
 struct Socket {

@@ -13,8 +13,7 @@ constexpr auto kJobs = std::to_array<Job>({
      "size=64M|all pattern=sequential|random|zipf|pingpong stride=4096 bytes=64 passes=1 write=1 "
      "cpus=1 seed=1"},
     {"exitloop", exitloop, "kind=pio|mmio count=100000 port=0x80 addr=0"},
-    {"blk", blk_job,
-     "op=read|write|check|verify|flush size=4K count=1024 depth=1 random=0 span=0 seed=1"},
+    {"blk", blk_job, "op=read|write|check|verify|flush size=4K count=1024 depth=1 random=0 span=0 seed=1"},
     {"console", console, ""},
     {"vconsole", vconsole, "mode=write|echo"},
     {"rng", rng, ""},

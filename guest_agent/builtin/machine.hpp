@@ -75,9 +75,7 @@ struct CpuidLeaf {
 
 inline CpuidLeaf cpuid(u32 leaf, u32 subleaf = 0) {
     CpuidLeaf r{};
-    asm volatile("cpuid"
-                 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-                 : "a"(leaf), "c"(subleaf));
+    asm volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
     return r;
 }
 

@@ -13,8 +13,8 @@ namespace holdfast::builtin::pci {
 // PCI Local Bus 3.0 §6.1 and §6.7: offsets in the header, bits of the command register, capability
 // ids.
 namespace reg {
-inline constexpr u32 VendorId = 0x00, DeviceId = 0x02, Command = 0x04, Status = 0x06,
-                     ClassCode = 0x08, HeaderType = 0x0e, Bar0 = 0x10, Capabilities = 0x34;
+inline constexpr u32 VendorId = 0x00, DeviceId = 0x02, Command = 0x04, Status = 0x06, ClassCode = 0x08,
+                     HeaderType = 0x0e, Bar0 = 0x10, Capabilities = 0x34;
 }
 namespace command {
 inline constexpr u16 Memory = 1 << 1, BusMaster = 1 << 2;

@@ -70,7 +70,5 @@ void __glibcxx_assert_fail(const char* file, int line, const char* /*function*/,
     holdfast::builtin::fail("assertion ", file, ":", static_cast<unsigned>(line), " ", condition);
 }
 [[gnu::noreturn]] void __throw_out_of_range_fmt(const char* what, ...);
-void __throw_out_of_range_fmt(const char* what, ...) {
-    holdfast::builtin::fail("out of range: ", what);
-}
+void __throw_out_of_range_fmt(const char* what, ...) { holdfast::builtin::fail("out of range: ", what); }
 }  // namespace std

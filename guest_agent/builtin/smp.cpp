@@ -33,9 +33,7 @@ u64 running = 1;
 
 Work load_work(u64 index) { return __atomic_load_n(&processors[index].work, __ATOMIC_ACQUIRE); }
 
-void store_work(u64 index, Work work) {
-    __atomic_store_n(&processors[index].work, work, __ATOMIC_RELEASE);
-}
+void store_work(u64 index, Work work) { __atomic_store_n(&processors[index].work, work, __ATOMIC_RELEASE); }
 
 void send(u64 apic, u32 target, u32 command) {
     mmio_write<u32>(apic + kCommandHigh, target << 24);

@@ -67,9 +67,7 @@ volatile Descriptor& Queue::at(u16 index) const {
     return pointer<volatile Descriptor>(table_address())[index];
 }
 
-volatile u16& Queue::avail_ring(u16 slot) const {
-    return pointer<volatile u16>(avail_address() + 4)[slot];
-}
+volatile u16& Queue::avail_ring(u16 slot) const { return pointer<volatile u16>(avail_address() + 4)[slot]; }
 
 std::optional<u16> Queue::add(std::span<const Segment> segments) {
     if (segments.empty() || segments.size() > free_count_) return std::nullopt;
@@ -81,8 +79,7 @@ std::optional<u16> Queue::add(std::span<const Segment> segments) {
         d.addr = segments[i].address;
         d.len = segments[i].length;
         const bool last = i + 1 == segments.size();
-        d.flags = static_cast<u16>((last ? 0 : desc::Next) |
-                                   (segments[i].device_writes ? desc::Write : 0));
+        d.flags = static_cast<u16>((last ? 0 : desc::Next) | (segments[i].device_writes ? desc::Write : 0));
         index = next;
     }
     free_head_ = index;
@@ -110,8 +107,7 @@ void Queue::set_avail_index(u16 index) {
 bool Queue::wants_notification() const {
     if (!event_idx_) return (load_acquire(used_address()) & kNoNotify) == 0;
     const u16 event = load_acquire(used_address() + 4 + 8 * u64{size_});  // avail_event, §2.7.10
-    return static_cast<u16>(published_ - event - 1) <
-           static_cast<u16>(published_ - before_publish_);
+    return static_cast<u16>(published_ - event - 1) < static_cast<u16>(published_ - before_publish_);
 }
 
 u16 Queue::used_index() const { return load_acquire(used_address() + 2); }
@@ -123,8 +119,7 @@ std::optional<Used> Queue::poll() {
     const auto length = load<u32>(entry + 4);
     ++seen_;
     // used_event one behind: the device never has a reason to interrupt.
-    if (event_idx_)
-        store_release(avail_address() + 4 + 2 * u64{size_}, static_cast<u16>(seen_ - 1));
+    if (event_idx_) store_release(avail_address() + 4 + 2 * u64{size_}, static_cast<u16>(seen_ - 1));
     if (id >= size_) fail("device completed descriptor ", id, " of ", size_);
     const auto head = static_cast<u16>(id);
     u16 tail = head;
@@ -158,8 +153,7 @@ Device::Device(const pci::Device& function) : pci_{function} {
 std::optional<Device> Device::find(u16 device_type, u32 which) {
     for (const auto& function : pci::devices()) {
         if (function.vendor != kVendor) continue;
-        if (function.device != kModern + device_type &&
-            function.device != transitional_id(device_type)) {
+        if (function.device != kModern + device_type && function.device != transitional_id(device_type)) {
             continue;
         }
         if (which-- != 0) continue;

@@ -24,10 +24,9 @@ namespace feature {  // §6
 inline constexpr u64 IndirectDesc = u64{1} << 28, EventIdx = u64{1} << 29, Version1 = u64{1} << 32;
 }
 namespace common {  // offsets in virtio_pci_common_cfg, §4.1.4.3
-inline constexpr u32 DeviceFeatureSelect = 0, DeviceFeature = 4, DriverFeatureSelect = 8,
-                     DriverFeature = 12, NumQueues = 18, DeviceStatus = 20, QueueSelect = 22,
-                     QueueSize = 24, QueueEnable = 28, QueueNotifyOff = 30, QueueDesc = 32,
-                     QueueDriver = 40, QueueDevice = 48, Size = 56;
+inline constexpr u32 DeviceFeatureSelect = 0, DeviceFeature = 4, DriverFeatureSelect = 8, DriverFeature = 12,
+                     NumQueues = 18, DeviceStatus = 20, QueueSelect = 22, QueueSize = 24, QueueEnable = 28,
+                     QueueNotifyOff = 30, QueueDesc = 32, QueueDriver = 40, QueueDevice = 48, Size = 56;
 }
 namespace desc {  // §2.7.5
 inline constexpr u16 Next = 1, Write = 2, Indirect = 4;

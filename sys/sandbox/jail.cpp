@@ -53,7 +53,7 @@ Result<void> expect_no_directories() {
     while (const dirent* const entry = ::readdir(open.get())) {
         if (entry->d_name[0] == '.') continue;
         const int fd = std::atoi(entry->d_name);
-        struct stat status {};
+        struct stat status{};
         if (fd == ::dirfd(open.get()) || ::fstat(fd, &status) < 0) continue;
         if (S_ISDIR(status.st_mode)) return input_error("a directory is open at the door of the jail");
     }
@@ -83,9 +83,9 @@ Result<void> set_limits(const Profile& profile) {
 }
 
 // With these, uid 0 and ids that change give no capability any more, and none of it can be undone.
-constexpr unsigned long kSecureBits =
-    SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP | SECBIT_NO_SETUID_FIXUP_LOCKED |
-    SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+constexpr unsigned long kSecureBits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+                                      SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+                                      SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
 
 Result<void> drop_capabilities() {
     // The kernel may know capabilities that our headers do not: go on until it says EINVAL.

@@ -49,15 +49,13 @@ Result<UniqueFd> empty_file_system() {
     const auto configure = [&](unsigned command, const char* key, const char* value) {
         return ::syscall(SYS_fsconfig, context.get(), command, key, value, 0);
     };
-    if (configure(FSCONFIG_SET_STRING, "mode", "0") < 0 ||
-        configure(FSCONFIG_SET_FLAG, "ro", nullptr) < 0 ||
+    if (configure(FSCONFIG_SET_STRING, "mode", "0") < 0 || configure(FSCONFIG_SET_FLAG, "ro", nullptr) < 0 ||
         configure(FSCONFIG_CMD_CREATE, nullptr, nullptr) < 0) {
         return os_error("create the empty tmpfs");
     }
     constexpr unsigned kAttributes =
         MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-    UniqueFd mount{
-        static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, kAttributes))};
+    UniqueFd mount{static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, kAttributes))};
     if (!mount) return os_error("mount the empty tmpfs");
     return mount;
 }

@@ -11,8 +11,8 @@
 namespace holdfast::sandbox {
 
 enum class UserNamespace : std::uint8_t {
-    Own,   ///< one id mapped, all others are nobody
-    Hosts, ///< we are root where user namespaces are switched off: the rest is the same
+    Own,    ///< one id mapped, all others are nobody
+    Hosts,  ///< we are root where user namespaces are switched off: the rest is the same
 };
 
 /// Moves this process (it must have one thread) to new user, mount, network, IPC, UTS and cgroup

@@ -8,11 +8,11 @@
 namespace holdfast::sandbox {
 
 struct Finding {
-    const char* name;    ///< "user namespaces"
+    const char* name;  ///< "user namespaces"
     bool supported = false;
     bool required = false;  ///< without it nothing is launched
-    std::string detail;  ///< "ABI 7", or why not
-    std::string fix;     ///< empty if supported
+    std::string detail;     ///< "ABI 7", or why not
+    std::string fix;        ///< empty if supported
 };
 
 /// Tries each part in a child process; changes nothing in the caller, whatever its threads.

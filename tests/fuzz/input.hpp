@@ -12,8 +12,7 @@ namespace holdfast::fuzz {
 
 class Input {
 public:
-    Input(const std::uint8_t* data, std::size_t size)
-        : rest_{std::as_bytes(std::span{data, size})} {}
+    Input(const std::uint8_t* data, std::size_t size) : rest_{std::as_bytes(std::span{data, size})} {}
     [[nodiscard]] bool empty() const { return rest_.empty(); }
     template <typename T>
     T take() {

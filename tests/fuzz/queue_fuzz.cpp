@@ -10,10 +10,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     using namespace holdfast;
     // One page of guest memory is the input itself: 8 descriptors, rings behind them, the rest for
     // indirect tables. Made once; every input overwrites all of it.
-    static const auto memory =
-        memcrypt::GuestMemory::create_plain(
-            std::array{memcrypt::GuestMemory::Range{GuestAddr{0x1000}, kPageSize}})
-            .value();
+    static const auto memory = memcrypt::GuestMemory::create_plain(
+                                   std::array{memcrypt::GuestMemory::Range{GuestAddr{0x1000}, kPageSize}})
+                                   .value();
     fuzz::Input input{data, size};
     const auto options = input.take<std::uint8_t>();
     memory.fill_zero(GuestAddr{0x1000}, kPageSize).value();

@@ -50,8 +50,11 @@ void write_until_killed(test::IoProcess& io, std::vector<Place>& places, std::ui
             if (!slot) break;
             fill(slot->bytes(kBlock), place, ++version);
             places[place].sent = under_way[place] = version;
-            Request request{.op = Op::Write, .offset = place * kBlock, .length = kBlock,
-                            .slot = std::move(*slot), .cookie = place};
+            Request request{.op = Op::Write,
+                            .offset = place * kBlock,
+                            .length = kBlock,
+                            .slot = std::move(*slot),
+                            .cookie = place};
             ASSERT_TRUE(io.client->submit(request));
             ++writing;
         }

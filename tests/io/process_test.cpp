@@ -29,7 +29,9 @@ TEST_F(IoProcessTest, ServesADiskFromInsideItsJail) {
     EXPECT_EQ(test::next(*io.client)->status, Status::Ok);
     test::submit(*io.client, {.op = Op::Discard, .offset = 0, .length = 4096});
     EXPECT_EQ(test::next(*io.client)->status, Status::Ok);
-    test::submit(*io.client, {.op = Op::Read, .offset = 8192, .length = 4096, .slot = std::move(*io.client->take_slot())});
+    test::submit(
+        *io.client,
+        {.op = Op::Read, .offset = 8192, .length = 4096, .slot = std::move(*io.client->take_slot())});
     completion = test::next(*io.client);
     ASSERT_EQ(completion->length, 4096U);
     EXPECT_EQ(completion->slot.bytes(4096)[4095], std::byte{'k'});
@@ -58,7 +60,8 @@ TEST_F(IoProcessTest, ReportsAVmmThatBreaksTheProtocolAndEnds) {
     io.start();
     const auto raw = must(SharedMemory::map(io.shared.memory));
     Producer<shared::Request> liar{raw.rings().requests};
-    ASSERT_TRUE(liar.put({.offset = 0, .length = 1, .tag = 0, .slot = 9999, .op = 1, .resource = 0, .reserved = 0}));
+    ASSERT_TRUE(
+        liar.put({.offset = 0, .length = 1, .tag = 0, .slot = 9999, .op = 1, .resource = 0, .reserved = 0}));
     static_cast<void>(liar.publish());
     EventFd{must(io.shared.requests.duplicate())}.signal();
     ASSERT_TRUE(test::wait_readable(io.handover));

@@ -29,8 +29,8 @@ protected:
         // vCPU threads put a seccomp filter on themselves.
         ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         constexpr memcrypt::GuestMemory::Range kRam{GuestAddr{0}, 4ULL << 20};
-        memory = std::make_unique<memcrypt::GuestMemory>(
-            memcrypt::GuestMemory::create_plain({&kRam, 1}).value());
+        memory =
+            std::make_unique<memcrypt::GuestMemory>(memcrypt::GuestMemory::create_plain({&kRam, 1}).value());
         vm = kvm::Vm::create(kvm).value();
         ASSERT_TRUE(vm->map_memory(*memory).has_value());
     }
@@ -41,7 +41,8 @@ protected:
                                     .instruction = GuestAddr{kCode},
                                     .argument = GuestAddr{0x1234},
                                     .gdt = GuestAddr{kGdt}};
-        EXPECT_TRUE(memory->write(GuestAddr{kCode}, std::as_bytes(std::span{code.begin(), code.size()})).has_value());
+        EXPECT_TRUE(
+            memory->write(GuestAddr{kCode}, std::as_bytes(std::span{code.begin(), code.size()})).has_value());
         EXPECT_TRUE(memory->write_value(GuestAddr{kGdt}, kvm::boot_gdt(entry.mode)).has_value());
         kvm::Vcpu vcpu = vm->create_vcpu(0, 1).value();
         EXPECT_TRUE(vcpu.set_boot_msrs().has_value());
@@ -49,8 +50,14 @@ protected:
         return vcpu;
     }
 
-    void guest_shut_down() noexcept override { ended.signal(); shut_down = true; }
-    void guest_stuck(std::string_view, std::uint64_t, std::uint64_t) noexcept override { ended.signal(); stuck = true; }
+    void guest_shut_down() noexcept override {
+        ended.signal();
+        shut_down = true;
+    }
+    void guest_stuck(std::string_view, std::uint64_t, std::uint64_t) noexcept override {
+        ended.signal();
+        stuck = true;
+    }
 
     std::unique_ptr<memcrypt::GuestMemory> memory;
     std::unique_ptr<kvm::Vm> vm;

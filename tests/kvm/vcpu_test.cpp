@@ -31,7 +31,7 @@ TEST_F(VcpuTest, PortReadGivesTheGuestWhatWasFilledIn) {
 }
 
 TEST_F(VcpuTest, EntryArgumentIsInEbx) {
-    auto vcpu = vcpu_with({0x89, 0xd8,              // mov eax, ebx
+    auto vcpu = vcpu_with({0x89, 0xd8,                // mov eax, ebx
                            0x66, 0xe7, 0x80, 0xf4});  // out 0x80, ax; hlt
     const auto exit = vcpu.run();
     ASSERT_EQ(exit.kind, kvm::ExitKind::PortWrite);
@@ -41,7 +41,8 @@ TEST_F(VcpuTest, EntryArgumentIsInEbx) {
 }
 
 TEST_F(VcpuTest, AccessOutsideRamIsAnMmioExit) {
-    auto vcpu = vcpu_with({0xc7, 0x05, 0x00, 0x00, 0x00, 0xd0, 0x78, 0x56, 0x34, 0x12, 0xf4});  // mov [0xd0000000], 0x12345678
+    auto vcpu = vcpu_with(
+        {0xc7, 0x05, 0x00, 0x00, 0x00, 0xd0, 0x78, 0x56, 0x34, 0x12, 0xf4});  // mov [0xd0000000], 0x12345678
     const auto exit = vcpu.run();
     ASSERT_EQ(exit.kind, kvm::ExitKind::MmioWrite);
     EXPECT_EQ(exit.address, 0xd0000000U);

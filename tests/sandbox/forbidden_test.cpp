@@ -86,13 +86,16 @@ TEST_P(Program, DiesOfEveryForbiddenCall) {
 
 TEST_P(Program, LivesOnOrdinaryMemoryAndDescriptors) {
     const UniqueFd event{::eventfd(0, EFD_CLOEXEC)};
-    EXPECT_EQ(jailed(*GetParam(), [&] {
-        std::uint64_t one = 1;
-        if (::write(event.get(), &one, sizeof one) != sizeof one) return 1;
-        if (::read(event.get(), &one, sizeof one) != sizeof one) return 2;
-        const std::string large(4 << 20, 'x');  // by mmap
-        return large[12345] == 'x' ? 0 : 3;
-    }, {event.get()}), kFine);
+    EXPECT_EQ(jailed(*GetParam(),
+                     [&] {
+                         std::uint64_t one = 1;
+                         if (::write(event.get(), &one, sizeof one) != sizeof one) return 1;
+                         if (::read(event.get(), &one, sizeof one) != sizeof one) return 2;
+                         const std::string large(4 << 20, 'x');  // by mmap
+                         return large[12345] == 'x' ? 0 : 3;
+                     },
+                     {event.get()}),
+              kFine);
 }
 
 TEST_P(Program, AbortIsStillAbort) {
@@ -103,11 +106,13 @@ INSTANTIATE_TEST_SUITE_P(Each, Program, testing::Values(&policy::vmm, &policy::i
                          [](const auto& param) { return std::string{param.param->name}; });
 
 TEST(Vmm, StartsThreadsAndRunsKvm) {
-    EXPECT_EQ(jailed(policy::vmm, [] {
-        int result = 1;
-        std::thread{[&] { result = 0; }}.join();
-        return result;
-    }), kFine);
+    EXPECT_EQ(jailed(policy::vmm,
+                     [] {
+                         int result = 1;
+                         std::thread{[&] { result = 0; }}.join();
+                         return result;
+                     }),
+              kFine);
 }
 
 TEST(Vmm, OnceTheGuestRunsTheMachineIsFixed) {
@@ -138,15 +143,22 @@ TEST(Vmm, AVcpuThreadIsTighterThanItsProcess) {
     EXPECT_EQ(in_vcpu([] { ::syscall(SYS_accept4, -1, nullptr, nullptr, 0); }), kKilled);
     EXPECT_EQ(in_vcpu([] { std::thread{[] {}}.join(); }), kKilled);
     EXPECT_EQ(in_vcpu([] { ::syscall(SYS_recvmsg, -1, nullptr, 0); }), kKilled);
-    EXPECT_EQ(jailed(policy::vmm, [] { ::syscall(SYS_accept4, -1, nullptr, nullptr, 0); return 0; }), kFine);
+    EXPECT_EQ(jailed(policy::vmm,
+                     [] {
+                         ::syscall(SYS_accept4, -1, nullptr, nullptr, 0);
+                         return 0;
+                     }),
+              kFine);
 }
 
 TEST(Vmm, AThreadMayTightenAllOthersAtOnce) {
-    EXPECT_EQ(jailed(policy::vmm, [] {
-        if (!install(policy::vmm_vcpu, Scope::AllThreads)) return 1;
-        ::syscall(SYS_accept4, -1, nullptr, nullptr, 0);
-        return 2;
-    }), kKilled);
+    EXPECT_EQ(jailed(policy::vmm,
+                     [] {
+                         if (!install(policy::vmm_vcpu, Scope::AllThreads)) return 1;
+                         ::syscall(SYS_accept4, -1, nullptr, nullptr, 0);
+                         return 2;
+                     }),
+              kKilled);
 }
 
 }  // namespace

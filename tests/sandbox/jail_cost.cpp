@@ -24,7 +24,8 @@ using Clock = std::chrono::steady_clock;
 using Micros = std::chrono::duration<double, std::micro>;
 
 constexpr int kRounds = 300;
-constexpr std::array kSteps{"namespaces and id maps", "empty root", "Landlock", "seccomp filter", "enter(), all of it"};
+constexpr std::array kSteps{"namespaces and id maps", "empty root", "Landlock", "seccomp filter",
+                            "enter(), all of it"};
 using Times = std::array<double, kSteps.size()>;
 
 template <typename Step>
@@ -57,21 +58,26 @@ int main() {
     std::array<std::vector<double>, kSteps.size()> all;
     for (int i = 0; i < kRounds; ++i) {
         Times times{};
-        const bool steps = in_child([](Times& out, int) {
-            out[0] = timed([] { return leave_host_namespaces(); });
-            out[1] = timed([] { return empty_root(); });
-            ::prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL);
-            out[2] = timed([] { return landlock_deny_all(); });
-            out[3] = timed([] { return install(policy::io, Scope::ThisThread); });
-        }, times);
-        const bool whole = in_child([](Times& out, int keep) {
-            const std::array open{0, 1, 2, keep};
-            out[4] = timed([&] { return enter({.filter = policy::io, .keep = open}); });
-        }, times);
+        const bool steps = in_child(
+            [](Times& out, int) {
+                out[0] = timed([] { return leave_host_namespaces(); });
+                out[1] = timed([] { return empty_root(); });
+                ::prctl(PR_SET_NO_NEW_PRIVS, 1UL, 0UL, 0UL, 0UL);
+                out[2] = timed([] { return landlock_deny_all(); });
+                out[3] = timed([] { return install(policy::io, Scope::ThisThread); });
+            },
+            times);
+        const bool whole = in_child(
+            [](Times& out, int keep) {
+                const std::array open{0, 1, 2, keep};
+                out[4] = timed([&] { return enter({.filter = policy::io, .keep = open}); });
+            },
+            times);
         if (!steps || !whole) return 1;
         for (std::size_t step = 0; step < times.size(); ++step) all[step].push_back(times[step]);
     }
-    std::printf("%-24s %10s %10s %10s   (microseconds, %d rounds)\n", "step", "10th %", "median", "90th %", kRounds);
+    std::printf("%-24s %10s %10s %10s   (microseconds, %d rounds)\n", "step", "10th %", "median", "90th %",
+                kRounds);
     for (std::size_t step = 0; step < all.size(); ++step) {
         auto& values = all[step];
         std::ranges::sort(values);

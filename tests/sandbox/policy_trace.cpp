@@ -56,7 +56,9 @@ std::vector<Policy> all_policies() {
 }
 
 /// What a rule is called in a record. Rules of included files count for all who include them.
-std::string key(const Allowance& allowance) { return allowance.where.substr(0, allowance.where.find(':')) + '\t' + allowance.text; }
+std::string key(const Allowance& allowance) {
+    return allowance.where.substr(0, allowance.where.find(':')) + '\t' + allowance.text;
+}
 
 struct Thread {
     pid_t process = 0;
@@ -166,8 +168,10 @@ private:
                 used.insert(key(*found));
             } else {
                 violated = true;
-                fmt::print(stderr, "policy-trace: {} (thread {}): {}({:#x}, {:#x}, {:#x}, {:#x}) is not in {}.policy\n",
-                           tid, thread_name(tid), call, copy[0], copy[1], copy[2], copy[3], policy->name);
+                fmt::print(
+                    stderr,
+                    "policy-trace: {} (thread {}): {}({:#x}, {:#x}, {:#x}, {:#x}) is not in {}.policy\n", tid,
+                    thread_name(tid), call, copy[0], copy[1], copy[2], copy[3], policy->name);
             }
         }
         if (call == "seccomp" && copy[0] == SECCOMP_SET_MODE_FILTER) {
@@ -190,7 +194,9 @@ private:
         std::vector<sock_filter> code(BPF_MAXINSNS);
         if (!peek(tid, address, &program, sizeof program) || program.len > code.size()) return nullptr;
         code.resize(program.len);
-        if (!peek(tid, reinterpret_cast<std::uint64_t>(program.filter), code.data(), code.size() * sizeof code[0])) return nullptr;
+        if (!peek(tid, reinterpret_cast<std::uint64_t>(program.filter), code.data(),
+                  code.size() * sizeof code[0]))
+            return nullptr;
         for (const Policy& policy : policies_) {
             if (policy.code.size() == code.size() &&
                 std::memcmp(policy.code.data(), code.data(), code.size() * sizeof code[0]) == 0) {
@@ -241,7 +247,8 @@ int list_unused(const std::vector<Policy>& policies, const std::string& record) 
     for (const Policy& policy : policies) {
         for (const Allowance& one : policy.allowances) {
             if (!one.rare.empty() || used.contains(key(one)) || !seen.insert(key(one)).second) continue;
-            fmt::print("{}: {}: no test uses it: remove it, or mark it `rare:` with the reason\n", one.where, one.text);
+            fmt::print("{}: {}: no test uses it: remove it, or mark it `rare:` with the reason\n", one.where,
+                       one.text);
             ++dead;
         }
     }

@@ -29,7 +29,7 @@ public:
         text(signature);
         put(std::uint32_t{0});  // length, see finish()
         put(revision);
-        put(std::uint8_t{0});   // checksum, see finish()
+        put(std::uint8_t{0});  // checksum, see finish()
         text(kOemId);
         text(kOemTableId);
         put(std::uint32_t{1});  // OEM revision

@@ -92,8 +92,10 @@ Result<Initrd> load_initrd(const memcrypt::GuestMemory& memory, const UniqueFd& 
     return Initrd{start, size};
 }
 
-Result<void> write_cmdline(const memcrypt::GuestMemory& memory, std::string_view cmdline, const Kernel& kernel) {
-    if (cmdline.size() > kernel.cmdline_limit) return input_error("command line is longer than the kernel takes");
+Result<void> write_cmdline(const memcrypt::GuestMemory& memory, std::string_view cmdline,
+                           const Kernel& kernel) {
+    if (cmdline.size() > kernel.cmdline_limit)
+        return input_error("command line is longer than the kernel takes");
     if (cmdline.find('\0') != std::string_view::npos) return input_error("command line has a zero byte");
     HF_TRY(memory.write(kCmdline, std::as_bytes(std::span{cmdline})));
     return memory.write_value(HF_TRY(kCmdline.plus(cmdline.size())), std::byte{0});
@@ -125,30 +127,33 @@ Result<void> write_start_info(const memcrypt::GuestMemory& memory, const Initrd&
     const std::uint64_t modules = kStartInfo.value() + sizeof(wire::StartInfo);
     const std::uint64_t entries = modules + sizeof(wire::Module);
     HF_TRY(memory.write_value(kStartInfo, wire::StartInfo{
-        .flags = {},
-        .nr_modules = initrd.size != 0 ? 1U : 0U,
-        .modlist_paddr = initrd.size != 0 ? modules : 0,
-        .cmdline_paddr = kCmdline.value(),
-        .rsdp_paddr = kAcpiTables.value(),
-        .memmap_paddr = entries,
-        .memmap_entries = static_cast<std::uint32_t>(map.size()),
-        .reserved = {},
-    }));
+                                              .flags = {},
+                                              .nr_modules = initrd.size != 0 ? 1U : 0U,
+                                              .modlist_paddr = initrd.size != 0 ? modules : 0,
+                                              .cmdline_paddr = kCmdline.value(),
+                                              .rsdp_paddr = kAcpiTables.value(),
+                                              .memmap_paddr = entries,
+                                              .memmap_entries = static_cast<std::uint32_t>(map.size()),
+                                              .reserved = {},
+                                          }));
     if (initrd.size != 0) {
-        HF_TRY(memory.write_value(GuestAddr{modules},
-                                  wire::Module{.paddr = initrd.start, .size = initrd.size}));
+        HF_TRY(
+            memory.write_value(GuestAddr{modules}, wire::Module{.paddr = initrd.start, .size = initrd.size}));
     }
     std::uint64_t at = entries;
     for (const MemoryRange& range : map) {
-        HF_TRY(memory.write_value(GuestAddr{at}, wire::MapEntry{
-            .addr = range.start, .size = range.size, .type = static_cast<std::uint32_t>(range.type),
-            .reserved = {}}));
+        HF_TRY(
+            memory.write_value(GuestAddr{at}, wire::MapEntry{.addr = range.start,
+                                                             .size = range.size,
+                                                             .type = static_cast<std::uint32_t>(range.type),
+                                                             .reserved = {}}));
         at += sizeof(wire::MapEntry);
     }
     return {};
 }
 
-Result<void> write_zero_page(const memcrypt::GuestMemory& memory, const Kernel& kernel, const Initrd& initrd) {
+Result<void> write_zero_page(const memcrypt::GuestMemory& memory, const Kernel& kernel,
+                             const Initrd& initrd) {
     std::array<std::byte, kPageSize> page{};
     const auto header = std::span{kernel.setup_header};
     std::ranges::copy(header.first(std::min(header.size(), zero_page::kMaxHeader)),
@@ -169,15 +174,18 @@ Result<void> write_zero_page(const memcrypt::GuestMemory& memory, const Kernel& 
     return memory.write(kZeroPage, page);
 }
 
-/// All the firmware there is. Linux takes a machine with hardware-reduced ACPI for one with EFI, does not use the
-/// reset register, finds no EFI, and reboots as a PC of 1981 does: in real mode, by a jump to the reset vector.
+/// All the firmware there is. Linux takes a machine with hardware-reduced ACPI for one with EFI, does not use
+/// the reset register, finds no EFI, and reboots as a PC of 1981 does: in real mode, by a jump to the reset
+/// vector.
 Result<void> write_reset_vector(const memcrypt::GuestMemory& memory) {
     constexpr std::uint16_t port = legacy::kPowerPort + legacy::kResetOffset;
     constexpr std::array<std::uint8_t, 9> code{
-        0xba, port & 0xff, port >> 8,  // mov dx, port
-        0xb0, legacy::kResetValue,     // mov al, value
-        0xee,                          // out dx, al
-        0xf4, 0xeb, 0xfd,              // hlt; jmp to the hlt
+        0xba,      port & 0xff,
+        port >> 8,                       // mov dx, port
+        0xb0,      legacy::kResetValue,  // mov al, value
+        0xee,                            // out dx, al
+        0xf4,      0xeb,
+        0xfd,  // hlt; jmp to the hlt
     };
     return memory.write(kResetVector, std::as_bytes(std::span{code}));
 }

@@ -80,7 +80,8 @@ Result<wire::SetupHeader> read_header(const UniqueFd& file) {
         return input_error("kernel is neither an ELF nor a bzImage");
     }
     if (header.version.get() < kMinVersion) return input_error("bzImage is older than boot protocol 2.12");
-    if ((header.xloadflags.get() & XLF_KERNEL_64) == 0) return input_error("bzImage has no 64-bit entry point");
+    if ((header.xloadflags.get() & XLF_KERNEL_64) == 0)
+        return input_error("bzImage has no 64-bit entry point");
     return header;
 }
 
@@ -93,9 +94,8 @@ Result<Placement> place(const memcrypt::GuestMemory& memory, const wire::SetupHe
     }
     const std::uint64_t preferred = header.pref_address.get();
     const std::uint64_t ram = low_ram_end(memory);
-    const std::uint64_t load = header.relocatable_kernel != 0
-                                   ? (kHighMemory.value() + alignment - 1) & ~(alignment - 1)
-                                   : preferred;
+    const std::uint64_t load =
+        header.relocatable_kernel != 0 ? (kHighMemory.value() + alignment - 1) & ~(alignment - 1) : preferred;
     if (load < kHighMemory.value() || load > ram || preferred > ram) {
         return input_error("bzImage wants to be loaded outside guest RAM");
     }
@@ -112,7 +112,8 @@ Result<Kernel> load_bzimage(const memcrypt::GuestMemory& memory, const UniqueFd&
     const std::uint64_t sectors = header.setup_sects == 0 ? 4 : header.setup_sects;
     const std::uint64_t setup_size = (sectors + 1) * kSectorSize;
     const std::uint64_t total = HF_TRY(file_size(file));
-    if (total <= setup_size + kEntry64Offset) return input_error("bzImage is truncated: it has no kernel part");
+    if (total <= setup_size + kEntry64Offset)
+        return input_error("bzImage is truncated: it has no kernel part");
     const std::uint64_t image_size = total - setup_size;
     // syssize counts 16-byte paragraphs of the protected-mode part; less of it in the file is a cut.
     if (image_size < std::uint64_t{header.syssize.get()} * 16) return input_error("bzImage is truncated");
@@ -121,7 +122,8 @@ Result<Kernel> load_bzimage(const memcrypt::GuestMemory& memory, const UniqueFd&
 
     // The header's length is in its own jump instruction; it must reach the fields we change.
     const std::size_t length = 0x202 - kHeaderOffset + (header.jump.get() >> 8);
-    if (length < offsetof(wire::SetupHeader, init_size)) return input_error("bzImage has a short setup header");
+    if (length < offsetof(wire::SetupHeader, init_size))
+        return input_error("bzImage has a short setup header");
     Kernel kernel;
     kernel.mode = kvm::EntryState::Mode::Long64;
     kernel.entry = GuestAddr{placement.load + kEntry64Offset};

@@ -94,10 +94,12 @@ Result<Extent> load_segment(const memcrypt::GuestMemory& memory, const UniqueFd&
                             const wire::ProgramHeader& segment, std::span<const Extent> placed) {
     const std::uint64_t start = segment.paddr.get();
     const std::uint64_t size = segment.memsz.get();
-    if (segment.filesz.get() > size) return input_error("kernel ELF segment is larger in the file than in memory");
+    if (segment.filesz.get() > size)
+        return input_error("kernel ELF segment is larger in the file than in memory");
     const std::uint64_t limit = low_ram_end(memory);
     if (start < kHighMemory.value()) return input_error("kernel ELF segment lies below 1 MiB");
-    if (start > limit || size > limit - start) return input_error("kernel ELF segment lies outside guest RAM");
+    if (start > limit || size > limit - start)
+        return input_error("kernel ELF segment lies outside guest RAM");
     const Extent extent{start, start + size};
     for (const Extent& other : placed) {
         if (extent.start < other.end && other.start < extent.end) {
@@ -126,8 +128,7 @@ Result<std::optional<std::uint32_t>> find_pvh_note(const UniqueFd& file, const w
         const std::uint64_t next = desc + align4(note.descsz.get());
         if (next > size) break;
         if (note.type.get() == XEN_ELFNOTE_PHYS32_ENTRY && note.namesz.get() == kXen.size() &&
-            note.descsz.get() >= 4 &&
-            std::ranges::equal(std::span{notes}.subspan(name, kXen.size()), kXen)) {
+            note.descsz.get() >= 4 && std::ranges::equal(std::span{notes}.subspan(name, kXen.size()), kXen)) {
             Le<std::uint32_t> entry;
             std::memcpy(&entry, notes.data() + desc, sizeof entry);
             return std::optional{entry.get()};
@@ -164,7 +165,8 @@ Result<Kernel> load_elf(const memcrypt::GuestMemory& memory, const UniqueFd& fil
         kernel.entry = GuestAddr{*pvh};
     }
     const std::uint64_t entry = kernel.entry.value();
-    if (std::ranges::none_of(placed, [entry](const Extent& e) { return e.start <= entry && entry < e.end; })) {
+    if (std::ranges::none_of(placed,
+                             [entry](const Extent& e) { return e.start <= entry && entry < e.end; })) {
         return input_error("kernel ELF's entry point lies outside its segments");
     }
     kernel.end = GuestAddr{std::ranges::max(placed, {}, &Extent::end).end};

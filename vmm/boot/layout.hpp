@@ -14,12 +14,12 @@ namespace holdfast::boot {
 
 // Below 1 MiB: small structures for the entry, in pages no protocol claims.
 inline constexpr GuestAddr kGdt{0x5000};
-inline constexpr GuestAddr kStartInfo{0x6000};     ///< PVH hvm_start_info, module list and memory map
-inline constexpr GuestAddr kZeroPage{0x7000};      ///< Linux boot_params
-inline constexpr GuestAddr kPageTables{0x9000};    ///< PML4, PDPT and four page directories
+inline constexpr GuestAddr kStartInfo{0x6000};   ///< PVH hvm_start_info, module list and memory map
+inline constexpr GuestAddr kZeroPage{0x7000};    ///< Linux boot_params
+inline constexpr GuestAddr kPageTables{0x9000};  ///< PML4, PDPT and four page directories
 inline constexpr GuestAddr kCmdline{0x20000};
-inline constexpr GuestAddr kLowRamEnd{0x9fc00};    ///< the traditional end of conventional memory
-inline constexpr GuestAddr kAcpiTables{0xe0000};   ///< inside 0x9fc00-0x100000, which is reserved
+inline constexpr GuestAddr kLowRamEnd{0x9fc00};   ///< the traditional end of conventional memory
+inline constexpr GuestAddr kAcpiTables{0xe0000};  ///< inside 0x9fc00-0x100000, which is reserved
 inline constexpr std::uint64_t kAcpiRoom = 0x1f000;
 inline constexpr GuestAddr kResetVector{0xffff0};  ///< F000:FFF0, where a PC's firmware starts
 inline constexpr GuestAddr kHighMemory{0x100000};  ///< kernels are loaded from here on

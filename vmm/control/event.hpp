@@ -10,7 +10,13 @@ enum class EventKind : std::uint8_t { Stop, Resume, Shutdown, Reset, Powerdown, 
 
 /// QEMU's ShutdownCause, for Shutdown and Reset. From GuestShutdown on it was the guest.
 enum class Cause : std::uint8_t {
-    HostError, HostQmpQuit, HostQmpSystemReset, HostSignal, GuestShutdown, GuestReset, GuestPanic,
+    HostError,
+    HostQmpQuit,
+    HostQmpSystemReset,
+    HostSignal,
+    GuestShutdown,
+    GuestReset,
+    GuestPanic,
 };
 
 /// For GuestPanicked: what happens to the VM now.

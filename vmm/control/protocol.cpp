@@ -112,16 +112,16 @@ Result<json> query_cpus_fast(Call& call) {
 Result<json> query_block(Call& call) {
     json disks = json::array();
     for (const BlockDevice& disk : call.machine.block_devices()) {
-        disks.push_back({{"device", disk.name},
-                         {"type", "unknown"},
-                         {"removable", false},
-                         {"locked", false},
-                         {"inserted",
-                          {{"file", disk.name},
-                           {"drv", "raw"},
-                           {"ro", disk.read_only},
-                           {"image",
-                            {{"filename", disk.name}, {"format", "raw"}, {"virtual-size", disk.size_bytes}}}}}});
+        disks.push_back(
+            {{"device", disk.name},
+             {"type", "unknown"},
+             {"removable", false},
+             {"locked", false},
+             {"inserted",
+              {{"file", disk.name},
+               {"drv", "raw"},
+               {"ro", disk.read_only},
+               {"image", {{"filename", disk.name}, {"format", "raw"}, {"virtual-size", disk.size_bytes}}}}}});
     }
     return disks;
 }
@@ -181,8 +181,11 @@ Result<json> query_qmp_schema(Call&) {
     };
     for (const Command& command : commands()) {
         uses(command.result);
-        list.push_back({{"name", command.name}, {"meta-type", "command"}, {"arg-type", command.arguments},
-                        {"ret-type", command.result}, {"allow-oob", false}});
+        list.push_back({{"name", command.name},
+                        {"meta-type", "command"},
+                        {"arg-type", command.arguments},
+                        {"ret-type", command.result},
+                        {"allow-oob", false}});
     }
     for (const EventShape& event : events()) {
         list.push_back({{"name", event.name}, {"meta-type", "event"}, {"arg-type", event.data}});
@@ -220,7 +223,8 @@ std::span<const Command> commands() { return kCommands; }
 
 json no_data(const Event&) { return {}; }
 json cause_data(const Event& event) {
-    return {{"guest", event.cause >= Cause::GuestShutdown}, {"reason", spelling(schema::kCauses, event.cause)}};
+    return {{"guest", event.cause >= Cause::GuestShutdown},
+            {"reason", spelling(schema::kCauses, event.cause)}};
 }
 json panic_data(const Event& event) { return {{"action", spelling(schema::kPanicActions, event.action)}}; }
 
@@ -330,9 +334,7 @@ json execute(const json& message, Session& session, Machine& machine) {
 
 }  // namespace
 
-std::string greeting() {
-    return line({{"QMP", {{"version", version()}, {"capabilities", json::array()}}}});
-}
+std::string greeting() { return line({{"QMP", {{"version", version()}, {"capabilities", json::array()}}}}); }
 
 std::string answer(std::string_view message_text, Session& session, Machine& machine) {
     const json message = json::parse(message_text, nullptr, false);

@@ -14,7 +14,8 @@ namespace holdfast::control {
 
 /// What is remembered about one client.
 struct Session {
-    bool negotiated = false;  ///< qmp_capabilities was answered; until then nothing else is, and no event is sent
+    bool negotiated =
+        false;  ///< qmp_capabilities was answered; until then nothing else is, and no event is sent
 };
 
 // Each of these gives complete lines for the client, ended as QEMU ends them (CR LF).

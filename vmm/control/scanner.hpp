@@ -42,7 +42,7 @@ private:
 
     State state_ = State::Between;
     std::string text_;
-    bool finished_ = false;      // text_ belongs to the item given last
+    bool finished_ = false;  // text_ belongs to the item given last
     char quote_ = '"';
     unsigned depth_ = 0;
     std::uint64_t brackets_ = 0;  // a bit a level, 1 for '[', the innermost lowest

@@ -17,20 +17,32 @@ constexpr Member kCommandInfo[] = {{"name", "str"}};
 constexpr Member kKvmInfo[] = {{"enabled", "bool"}, {"present", "bool"}};
 constexpr Member kStatusInfo[] = {{"running", "bool"}, {"status", "RunState"}};
 constexpr Member kCpuProperties[] = {{"socket-id", "int"}, {"core-id", "int"}, {"thread-id", "int"}};
-constexpr Member kCpuInfoFast[] = {{"cpu-index", "int"}, {"qom-path", "str"}, {"thread-id", "int"},
-                                   {"props", "CpuInstanceProperties"}, {"target", "SysEmuTarget"}};
+constexpr Member kCpuInfoFast[] = {{"cpu-index", "int"},
+                                   {"qom-path", "str"},
+                                   {"thread-id", "int"},
+                                   {"props", "CpuInstanceProperties"},
+                                   {"target", "SysEmuTarget"}};
 constexpr Member kImageInfo[] = {{"filename", "str"}, {"format", "str"}, {"virtual-size", "int"}};
-constexpr Member kBlockDeviceInfo[] = {{"file", "str"}, {"drv", "str"}, {"ro", "bool"}, {"image", "ImageInfo"}};
-constexpr Member kBlockInfo[] = {{"device", "str"}, {"type", "str"}, {"removable", "bool"},
-                                 {"locked", "bool"}, {"inserted", "BlockDeviceInfo", true}};
+constexpr Member kBlockDeviceInfo[] = {
+    {"file", "str"}, {"drv", "str"}, {"ro", "bool"}, {"image", "ImageInfo"}};
+constexpr Member kBlockInfo[] = {{"device", "str"},
+                                 {"type", "str"},
+                                 {"removable", "bool"},
+                                 {"locked", "bool"},
+                                 {"inserted", "BlockDeviceInfo", true}};
 constexpr Member kChardevInfo[] = {{"label", "str"}, {"filename", "str"}, {"frontend-open", "bool"}};
 constexpr Member kShutdownEvent[] = {{"guest", "bool"}, {"reason", "ShutdownCause"}};
 constexpr Member kPanickedEvent[] = {{"action", "GuestPanicAction"}};
 constexpr Member kSchemaMember[] = {{"name", "str"}, {"type", "str", true}, {"default", "any", true}};
-constexpr Member kSchemaInfo[] = {
-    {"name", "str"}, {"meta-type", "SchemaMetaType"}, {"json-type", "str", true},
-    {"values", "[str]", true}, {"members", "[SchemaInfoMember]", true}, {"element-type", "str", true},
-    {"arg-type", "str", true}, {"ret-type", "str", true}, {"allow-oob", "bool", true}};
+constexpr Member kSchemaInfo[] = {{"name", "str"},
+                                  {"meta-type", "SchemaMetaType"},
+                                  {"json-type", "str", true},
+                                  {"values", "[str]", true},
+                                  {"members", "[SchemaInfoMember]", true},
+                                  {"element-type", "str", true},
+                                  {"arg-type", "str", true},
+                                  {"ret-type", "str", true},
+                                  {"allow-oob", "bool", true}};
 
 constexpr Type builtin(std::string_view name, std::string_view json) { return {name, Meta::Builtin, json}; }
 constexpr Type enumeration(std::string_view name, std::span<const std::string_view> values) {

@@ -20,7 +20,7 @@ enum class Meta : std::uint8_t { Builtin, Enum, Object };
 struct Type {
     std::string_view name;
     Meta meta = Meta::Builtin;
-    std::string_view json;                      ///< Builtin: "string", "int", "boolean", "value"
+    std::string_view json;                       ///< Builtin: "string", "int", "boolean", "value"
     std::span<const std::string_view> values{};  ///< Enum
     std::span<const Member> members{};           ///< Object
 };
@@ -33,11 +33,11 @@ struct Type {
 [[nodiscard]] std::string_view element(std::string_view type) noexcept;
 
 // The names that belong to our own enums, in their order.
-inline constexpr std::string_view kRunStates[] = {"prelaunch", "running", "paused", "shutdown",
-                                                  "guest-panicked", "internal-error"};
-inline constexpr std::string_view kCauses[] = {
-    "host-error", "host-qmp-quit", "host-qmp-system-reset", "host-signal",
-    "guest-shutdown", "guest-reset", "guest-panic"};
+inline constexpr std::string_view kRunStates[] = {"prelaunch", "running",        "paused",
+                                                  "shutdown",  "guest-panicked", "internal-error"};
+inline constexpr std::string_view kCauses[] = {"host-error",  "host-qmp-quit",  "host-qmp-system-reset",
+                                               "host-signal", "guest-shutdown", "guest-reset",
+                                               "guest-panic"};
 inline constexpr std::string_view kPanicActions[] = {"pause", "poweroff", "run"};
 
 }  // namespace holdfast::control::schema

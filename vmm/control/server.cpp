@@ -175,8 +175,8 @@ UniqueFd Server::release_session() {
 void Server::drain(std::chrono::milliseconds limit) {
     const auto deadline = std::chrono::steady_clock::now() + limit;
     while (client_ && !unsent_.empty()) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
         if (left.count() <= 0) return;
         pollfd wait{.fd = client_.get(), .events = POLLOUT, .revents = 0};
         if (::poll(&wait, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) return;

@@ -119,8 +119,8 @@ public:
                               .cookie = flight.request.cookie};
         // Wiped with the slot even if the caller never looks. After an error any part may be filled.
         if (received) {
-            static_cast<void>(completion.slot.bytes(status == Status::Ok ? entry->length
-                                                                         : flight.request.length));
+            static_cast<void>(
+                completion.slot.bytes(status == Status::Ok ? entry->length : flight.request.length));
         }
         return std::optional{std::move(completion)};
     }
@@ -172,8 +172,8 @@ private:
 
 Result<std::unique_ptr<Client>> Client::create(const UniqueFd& memory, EventFd requests,
                                                EventFd completions) {
-    return std::unique_ptr<Client>{std::make_unique<RingClient>(
-        HF_TRY(SharedMemory::map(memory)), std::move(requests), std::move(completions))};
+    return std::unique_ptr<Client>{std::make_unique<RingClient>(HF_TRY(SharedMemory::map(memory)),
+                                                                std::move(requests), std::move(completions))};
 }
 
 }  // namespace holdfast::io

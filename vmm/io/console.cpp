@@ -31,9 +31,7 @@ struct Marker {
         add(what);
         add("]\r\n");
     }
-    void add(std::string_view part) noexcept {
-        size += part.copy(text.data() + size, text.size() - size);
-    }
+    void add(std::string_view part) noexcept { size += part.copy(text.data() + size, text.size() - size); }
     [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
         return std::as_bytes(std::span{text}).first(size);
     }
@@ -74,8 +72,8 @@ Result<void> BoundedLog::cut() {
     auto from = static_cast<off_t>(size_ - keep);
     off_t to = 0;
     while (static_cast<std::uint64_t>(to) < keep) {
-        const ssize_t moved = ::copy_file_range(file_.get(), &from, file_.get(), &to,
-                                                keep - static_cast<std::uint64_t>(to), 0);
+        const ssize_t moved =
+            ::copy_file_range(file_.get(), &from, file_.get(), &to, keep - static_cast<std::uint64_t>(to), 0);
         if (moved < 0 && errno == EINTR) continue;
         if (moved <= 0) break;  // cannot be copied here: keep what was, at worst nothing
     }
@@ -279,8 +277,7 @@ bool Console::take_input() noexcept {
 
 bool Console::pass_input() noexcept {
     if (to_guest_.empty() || !guest_writable_ || guest_closed_) return false;
-    const ssize_t put =
-        ::send(guest_.get(), to_guest_.data(), to_guest_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t put = ::send(guest_.get(), to_guest_.data(), to_guest_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (put < 0 && errno == EINTR) return true;
     if (put < 0 && errno == EAGAIN) {
         guest_writable_ = false;

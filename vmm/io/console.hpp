@@ -98,10 +98,10 @@ private:
     bool log_failed_ = false;
 
     std::array<std::byte, 4096> chunk_{};
-    std::span<const std::byte> held_;   ///< part of chunk_: guest output not yet in the log
-    std::uint64_t unlogged_ = 0;        ///< bytes the log has missed for its rate
+    std::span<const std::byte> held_;  ///< part of chunk_: guest output not yet in the log
+    std::uint64_t unlogged_ = 0;       ///< bytes the log has missed for its rate
     std::vector<std::byte> to_client_;
-    std::uint64_t unshown_ = 0;         ///< bytes a stalled client has missed
+    std::uint64_t unshown_ = 0;  ///< bytes a stalled client has missed
     std::optional<Clock::time_point> blocked_since_;
     std::array<std::byte, 512> input_{};
     std::span<const std::byte> to_guest_;  ///< part of input_

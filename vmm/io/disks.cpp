@@ -50,8 +50,8 @@ Result<Disks> Disks::create(std::vector<Disk> disks, RequestRing& ring, DiskEngi
         if (created) {
             uring = std::move(*created);
         } else {
-            log::info("disk.plain", {{"why", created.error().what},
-                                     {"errno", errno_name(created.error().os_errno)}});
+            log::info("disk.plain",
+                      {{"why", created.error().what}, {"errno", errno_name(created.error().os_errno)}});
         }
     }
     return Disks{std::move(disks), ring, std::move(uring)};
@@ -85,7 +85,7 @@ void Disks::start(const Job& job) noexcept {
     const Status verdict = judge(job);
     // Nothing to do is done: also spares fallocate() a length of 0, which it refuses.
     const bool nothing = job.op == Op::Flush ? verdict == Status::Ok &&
-                             disks_[static_cast<std::size_t>(job.resource)].read_only
+                                                   disks_[static_cast<std::size_t>(job.resource)].read_only
                                              : job.length == 0;
     if (verdict != Status::Ok || nothing) {
         ring_.complete(job, verdict);
@@ -109,17 +109,20 @@ void Disks::launch(std::uint32_t id) noexcept {
     const Job& job = flight.job;
     const int file = static_cast<int>(job.resource);
     switch (job.op) {
-        case Op::Read: uring_->read(file, job.bytes.subspan(flight.done), job.offset + flight.done, id); break;
-        case Op::Write: uring_->write(file, job.bytes.subspan(flight.done), job.offset + flight.done, id); break;
+        case Op::Read:
+            uring_->read(file, job.bytes.subspan(flight.done), job.offset + flight.done, id);
+            break;
+        case Op::Write:
+            uring_->write(file, job.bytes.subspan(flight.done), job.offset + flight.done, id);
+            break;
         case Op::Flush: uring_->sync_data(file, id); break;
         case Op::Discard:
             uring_->allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, job.offset, job.length, id);
             break;
         case Op::WriteZeroes:
-            uring_->allocate(file,
-                             (flight.punching ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) |
-                                 FALLOC_FL_KEEP_SIZE,
-                             job.offset, job.length, id);
+            uring_->allocate(
+                file, (flight.punching ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) | FALLOC_FL_KEEP_SIZE,
+                job.offset, job.length, id);
             break;
         case Op::Send:
         case Op::Receive: break;  // judge() refused them
@@ -141,10 +144,9 @@ int Disks::perform(const Flight& flight) const noexcept {
             rc = ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, job.length);
             break;
         case Op::WriteZeroes:
-            rc = ::fallocate(fd,
-                             (flight.punching ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) |
-                                 FALLOC_FL_KEEP_SIZE,
-                             offset, job.length);
+            rc = ::fallocate(
+                fd, (flight.punching ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) | FALLOC_FL_KEEP_SIZE,
+                offset, job.length);
             break;
         case Op::Send:
         case Op::Receive: return -EOPNOTSUPP;

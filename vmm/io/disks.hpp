@@ -30,9 +30,7 @@ public:
     /// Completes what the kernel has finished; true if there was anything.
     bool reap() noexcept;
     /// Readable when there is something to reap; none without io_uring.
-    [[nodiscard]] const UniqueFd* readable() const noexcept {
-        return uring_ ? &uring_->readable() : nullptr;
-    }
+    [[nodiscard]] const UniqueFd* readable() const noexcept { return uring_ ? &uring_->readable() : nullptr; }
     /// Whether reap() would find something; for spinning.
     [[nodiscard]] bool reapable() const noexcept { return uring_ && uring_->reapable(); }
     void list_descriptors(std::vector<int>& into) const;
@@ -42,9 +40,9 @@ private:
     /// One request in the kernel.
     struct Flight {
         Job job;
-        std::uint32_t done = 0;     ///< bytes of `job` that are finished
-        std::uint8_t retries = 0;   ///< without progress
-        bool punching = false;      ///< WriteZeroes by a hole, because zeroing is not supported
+        std::uint32_t done = 0;    ///< bytes of `job` that are finished
+        std::uint8_t retries = 0;  ///< without progress
+        bool punching = false;     ///< WriteZeroes by a hole, because zeroing is not supported
         std::uint16_t next_free = 0;
     };
     static constexpr std::uint8_t kMaxRetries = 8;

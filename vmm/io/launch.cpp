@@ -14,9 +14,11 @@ namespace {
 // The order of descriptors in the message: these, bit i of a mask saying that the i-th is there, then
 // the disks.
 constexpr std::array<UniqueFd LaunchConfig::*, 9> kFds{
-    &LaunchConfig::memory,         &LaunchConfig::requests,         &LaunchConfig::completions,
-    &LaunchConfig::console_guest,  &LaunchConfig::console_listener, &LaunchConfig::console_log,
-    &LaunchConfig::console_client, &LaunchConfig::net,              &LaunchConfig::vsock_listener};
+    &LaunchConfig::memory,           &LaunchConfig::requests,
+    &LaunchConfig::completions,      &LaunchConfig::console_guest,
+    &LaunchConfig::console_listener, &LaunchConfig::console_log,
+    &LaunchConfig::console_client,   &LaunchConfig::net,
+    &LaunchConfig::vsock_listener};
 constexpr std::uint16_t kAllFds = (1U << kFds.size()) - 1;
 constexpr std::uint16_t kNeededFds = (1U << 6) - 1;
 constexpr std::size_t kMaxLaunchBytes = 512;

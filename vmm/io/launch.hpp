@@ -27,7 +27,7 @@ struct Disk {
 };
 
 struct LaunchConfig {
-    UniqueFd memory;       ///< as vmm::LaunchFds
+    UniqueFd memory;  ///< as vmm::LaunchFds
     UniqueFd requests;
     UniqueFd completions;
     UniqueFd console_guest;     ///< stream socket to holdfast-vmm

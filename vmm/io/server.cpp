@@ -39,9 +39,9 @@ Result<void> Server::attach(LaunchConfig config, DiskEngine engine) {
     disks_.emplace(HF_TRY(Disks::create(std::move(config.disks), ring_, engine)));
     if (disks_->readable() != nullptr) HF_TRY(watch(*disks_->readable(), EPOLLIN, Source::Disks));
 
-    console_.emplace(HF_TRY(Console::create(
-        std::move(config.console_guest), std::move(config.console_listener),
-        std::move(config.console_client), std::move(config.console_log), now_)));
+    console_.emplace(
+        HF_TRY(Console::create(std::move(config.console_guest), std::move(config.console_listener),
+                               std::move(config.console_client), std::move(config.console_log), now_)));
     const auto console_id = [](Console::Source source) { return static_cast<std::uint32_t>(source); };
     HF_TRY(watch(console_->guest(), kBothEdges, Source::Console, console_id(Console::Source::Guest)));
     HF_TRY(watch(console_->listener(), EPOLLIN | EPOLLET, Source::Console,

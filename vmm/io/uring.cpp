@@ -49,8 +49,8 @@ Result<std::unique_ptr<Uring>> Uring::create(std::span<const UniqueFd* const> fi
 
     std::vector<int> numbers;
     for (const UniqueFd* file : files) numbers.push_back(file->get());
-    if (const int rc = ::io_uring_register_files(&uring->ring_, numbers.data(),
-                                                 static_cast<unsigned>(numbers.size()));
+    if (const int rc =
+            ::io_uring_register_files(&uring->ring_, numbers.data(), static_cast<unsigned>(numbers.size()));
         rc < 0) {
         return uring_error(rc, "register disks with io_uring");
     }
@@ -84,8 +84,7 @@ void Uring::read(int file, std::span<std::byte> out, std::uint64_t offset, std::
     ::io_uring_sqe_set_data64(&sqe, id);
 }
 
-void Uring::write(int file, std::span<const std::byte> in, std::uint64_t offset,
-                  std::uint32_t id) noexcept {
+void Uring::write(int file, std::span<const std::byte> in, std::uint64_t offset, std::uint32_t id) noexcept {
     io_uring_sqe& sqe = next_sqe();
     ::io_uring_prep_write(&sqe, file, in.data(), static_cast<unsigned>(in.size()), offset);
     sqe.flags = IOSQE_FIXED_FILE;

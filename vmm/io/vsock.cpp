@@ -89,8 +89,7 @@ struct Vsock::Connection {
     }
     [[nodiscard]] bool has_packet() const noexcept {
         return owes_reset || owes_request || owes_response || owes_credit || wants_credit ||
-               (state == State::Open && our_shutdown != shutdown_told) ||
-               (may_read() && credit() != 0);
+               (state == State::Open && our_shutdown != shutdown_told) || (may_read() && credit() != 0);
     }
 };
 
@@ -113,8 +112,8 @@ Vsock::Connection* Vsock::find(Ports ports) noexcept {
 }
 
 Vsock::Connection* Vsock::find(std::uint32_t id) noexcept {
-    const auto at = std::ranges::find_if(
-        connections_, [&](const auto& connection) { return connection->id == id; });
+    const auto at =
+        std::ranges::find_if(connections_, [&](const auto& connection) { return connection->id == id; });
     return at == connections_.end() ? nullptr : at->get();
 }
 
@@ -204,8 +203,7 @@ void Vsock::request_from_guest(Ports ports, const VsockPacket& header, Clock::ti
     connection->deadline = now + kPatience;
     connection->guest_buf_alloc = header.buf_alloc.get();
     connection->guest_fwd_cnt = header.fwd_cnt.get();
-    if (const auto asked = host_.ask_for_connection({.token = connection->id, .port = ports.host});
-        !asked) {
+    if (const auto asked = host_.ask_for_connection({.token = connection->id, .port = ports.host}); !asked) {
         log::warn("vsock.refused", asked.error());
         abort(*connection);
     }
@@ -267,9 +265,7 @@ void Vsock::act(Connection& connection, const VsockPacket& header, std::span<con
             }
             return data_from_guest(connection, payload);
         case vsock::OP_CREDIT_UPDATE: return;
-        case vsock::OP_CREDIT_REQUEST:
-            connection.owes_credit = connection.state == State::Open;
-            return;
+        case vsock::OP_CREDIT_REQUEST: connection.owes_credit = connection.state == State::Open; return;
         default: break;  // the guest's value: REQUEST of what is open already, or nothing we know
     }
     abort(connection);
@@ -284,8 +280,8 @@ void Vsock::data_from_guest(Connection& connection, std::span<const std::byte> p
         return;
     }
     if (connection.waiting.empty() && connection.writable) {
-        const ssize_t put = ::send(connection.stream.get(), payload.data(), payload.size(),
-                                   MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ssize_t put =
+            ::send(connection.stream.get(), payload.data(), payload.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
         if (put > 0) {
             connection.forwarded += static_cast<std::uint32_t>(put);
             payload = payload.subspan(static_cast<std::size_t>(put));
@@ -325,8 +321,7 @@ void Vsock::accept_clients(Clock::time_point now) noexcept {
 // Reads the greeting and not a byte more: what follows is the guest's.
 void Vsock::greet(Connection& connection) noexcept {
     std::array<char, kMaxGreeting> text;
-    const ssize_t seen =
-        ::recv(connection.stream.get(), text.data(), text.size(), MSG_PEEK | MSG_DONTWAIT);
+    const ssize_t seen = ::recv(connection.stream.get(), text.data(), text.size(), MSG_PEEK | MSG_DONTWAIT);
     if (seen < 0 && (errno == EAGAIN || errno == EINTR)) {
         connection.readable = errno == EINTR;
         return;
@@ -355,9 +350,8 @@ std::uint32_t Vsock::next_host_port() noexcept {
     do {
         last_host_port_ = (last_host_port_ + 1) | 0x40000000;
         if (last_host_port_ == 0xffffffff) last_host_port_ = 0x40000000;
-    } while (std::ranges::any_of(connections_, [&](const auto& connection) {
-        return connection->ports.host == last_host_port_;
-    }));
+    } while (std::ranges::any_of(
+        connections_, [&](const auto& connection) { return connection->ports.host == last_host_port_; }));
     return last_host_port_;
 }
 
@@ -512,9 +506,8 @@ bool Vsock::turn(Clock::time_point now) noexcept {
         ++packets;
     }
     if (packets != 0) dirty_ = true;
-    const std::size_t removed = std::erase_if(connections_, [](const auto& connection) {
-        return connection->state == Connection::State::Dead;
-    });
+    const std::size_t removed = std::erase_if(
+        connections_, [](const auto& connection) { return connection->state == Connection::State::Dead; });
     if (removed != 0) dirty_ = true;  // room for clients that wait in the listener's queue
     deadline_.reset();
     for (const auto& connection : connections_) {

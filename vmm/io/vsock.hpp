@@ -91,11 +91,11 @@ private:
     std::vector<Job> receiving_;  ///< last in first out: the fewest arena pages are touched
     std::deque<Ports> refusals_;  ///< RST to send for what is no connection of ours; bounded
     std::optional<Clock::time_point> deadline_;
-    std::size_t turn_of_ = 0;     ///< round robin over connections_
+    std::size_t turn_of_ = 0;  ///< round robin over connections_
     std::uint32_t last_id_ = 0;
     std::uint32_t last_host_port_ = 0x3fffffff;
     bool listener_readable_ = true;
-    bool dirty_ = true;           ///< something happened since turn() found nothing to do
+    bool dirty_ = true;  ///< something happened since turn() found nothing to do
 };
 
 }  // namespace holdfast::io

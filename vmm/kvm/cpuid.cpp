@@ -22,17 +22,17 @@ void leaf_1(kvm_cpuid_entry2& e, const CpuShape& shape) {
     replace(e.ebx, 16, 8, shape.cpus);
     // MONITOR needs exits disabled to be of use; VMX would be nesting; PDCM belongs to the PMU.
     e.ecx &= ~(bit(3) | bit(5) | bit(15));
-    e.ecx |= bit(31);                              // running under a hypervisor
-    if (shape.tsc_deadline) e.ecx |= bit(24);      // KVM reports it as a capability, not here
-    e.edx |= bit(12);                              // MTRR
+    e.ecx |= bit(31);                               // running under a hypervisor
+    if (shape.tsc_deadline) e.ecx |= bit(24);       // KVM reports it as a capability, not here
+    e.edx |= bit(12);                               // MTRR
     replace(e.edx, 28, 1, shape.cpus > 1 ? 1 : 0);  // HTT: more than one logical processor
 }
 
 void cache_leaf(kvm_cpuid_entry2& e, std::uint32_t cpus) {
     const std::uint32_t level = e.eax >> 5 & 7;
     if ((e.eax & 0x1f) == 0) return;
-    replace(e.eax, 14, 12, level >= 3 ? cpus - 1 : 0);         // who shares this cache
-    if (e.function == 4) replace(e.eax, 26, 6, cpus - 1);      // cores in the package
+    replace(e.eax, 14, 12, level >= 3 ? cpus - 1 : 0);     // who shares this cache
+    if (e.function == 4) replace(e.eax, 26, 6, cpus - 1);  // cores in the package
 }
 
 void topology_leaf(kvm_cpuid_entry2& e, const CpuShape& shape) {
@@ -68,11 +68,14 @@ void shape_cpuid(std::span<kvm_cpuid_entry2> entries, const CpuShape& shape) noe
             case 0x4:
             case 0x8000001d: cache_leaf(e, shape.cpus); break;
             case 0x5: e.eax = e.ebx = e.ecx = e.edx = 0; break;  // MONITOR/MWAIT
-            case 0x6: e.eax &= ~(bit(1) | bit(3)); e.ecx = 0; break;  // turbo, hardware P-states' bias
+            case 0x6:
+                e.eax &= ~(bit(1) | bit(3));
+                e.ecx = 0;
+                break;  // turbo, hardware P-states' bias
             case 0x7:
                 if (e.index == 0) {
-                    e.ecx &= ~bit(5);             // WAITPKG
-                    if (amd) e.edx &= ~bit(29);   // ARCH_CAPABILITIES is Intel's
+                    e.ecx &= ~bit(5);            // WAITPKG
+                    if (amd) e.edx &= ~bit(29);  // ARCH_CAPABILITIES is Intel's
                 }
                 break;
             case 0xa: e.eax = e.ebx = e.ecx = e.edx = 0; break;  // no PMU

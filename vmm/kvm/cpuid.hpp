@@ -11,9 +11,9 @@ namespace holdfast::kvm {
 
 struct CpuShape {
     std::uint32_t apic_id = 0;
-    std::uint32_t cpus = 1;        ///< one socket, one thread a core
-    bool tsc_deadline = false;     ///< KVM_CAP_TSC_DEADLINE_TIMER
-    std::uint32_t tsc_khz = 0;     ///< 0: unknown
+    std::uint32_t cpus = 1;     ///< one socket, one thread a core
+    bool tsc_deadline = false;  ///< KVM_CAP_TSC_DEADLINE_TIMER
+    std::uint32_t tsc_khz = 0;  ///< 0: unknown
 };
 
 /// Changes `entries` (as KVM_GET_SUPPORTED_CPUID gave them) in place.

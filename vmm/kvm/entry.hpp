@@ -29,8 +29,7 @@ inline constexpr std::uint16_t kBootTssSelector = 0x20;
 
 /// Flat 4 GiB segments: null, unused, code, data, TSS. L marks 64-bit code, D/B 32-bit.
 [[nodiscard]] constexpr std::array<std::uint64_t, 5> boot_gdt(EntryState::Mode mode) noexcept {
-    const std::uint64_t code =
-        mode == EntryState::Mode::Long64 ? 0x00af9b000000ffff : 0x00cf9b000000ffff;
+    const std::uint64_t code = mode == EntryState::Mode::Long64 ? 0x00af9b000000ffff : 0x00cf9b000000ffff;
     return {0, 0, code, 0x00cf93000000ffff, 0x00008b0000000067};
 }
 

@@ -77,8 +77,8 @@ Result<void> Vcpu::set_entry(const EntryState& entry) {
     sregs.cs = segment(gdt[2], kBootCodeSelector);
     sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = segment(gdt[3], kBootDataSelector);
     sregs.tr = segment(gdt[4], kBootTssSelector);
-    sregs.gdt = {.base = entry.gdt.value(),
-                 .limit = static_cast<std::uint16_t>(sizeof gdt - 1), .padding = {}};
+    sregs.gdt = {
+        .base = entry.gdt.value(), .limit = static_cast<std::uint16_t>(sizeof gdt - 1), .padding = {}};
     sregs.cr0 = cr0::PE | cr0::ET;
     sregs.cr4 = 0;
     if (long_mode) {
@@ -118,7 +118,8 @@ Result<void> Vcpu::set_boot_msrs() {
     std::ranges::copy(kEntries, list.entries.begin());
     const int done = HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_SET_MSRS), &list));
     // The call succeeds with a count; a short one means that an MSR was refused.
-    if (static_cast<std::size_t>(done) != kEntries.size()) return Error{Fault::Os, 0, "KVM_SET_MSRS set only some"};
+    if (static_cast<std::size_t>(done) != kEntries.size())
+        return Error{Fault::Os, 0, "KVM_SET_MSRS set only some"};
     return {};
 }
 

@@ -19,18 +19,18 @@ enum class ExitKind : std::uint8_t {
     PortWrite,
     MmioRead,
     MmioWrite,
-    Interrupted,   ///< kicked, or a signal: look at what is wanted and run again
-    Shutdown,      ///< triple fault
-    Unsupported,   ///< KVM cannot go on with this guest; `reason` says why
+    Interrupted,  ///< kicked, or a signal: look at what is wanted and run again
+    Shutdown,     ///< triple fault
+    Unsupported,  ///< KVM cannot go on with this guest; `reason` says why
 };
 
 struct Exit {
     ExitKind kind = ExitKind::Interrupted;
-    std::uint64_t address = 0;       ///< port or guest-physical address
-    std::span<std::byte> data;       ///< to fill (reads) or to use (writes), valid until run() is next called
-    std::uint8_t width = 0;          ///< ports: bytes an access; data holds size()/width of them
-    std::string_view reason;         ///< Unsupported
-    std::uint64_t detail = 0;        ///< Unsupported: KVM's number for it
+    std::uint64_t address = 0;  ///< port or guest-physical address
+    std::span<std::byte> data;  ///< to fill (reads) or to use (writes), valid until run() is next called
+    std::uint8_t width = 0;     ///< ports: bytes an access; data holds size()/width of them
+    std::string_view reason;    ///< Unsupported
+    std::uint64_t detail = 0;   ///< Unsupported: KVM's number for it
 };
 
 /// Everything on the thread that runs it, except kick_target().

@@ -43,7 +43,8 @@ Result<std::vector<kvm_cpuid_entry2>> supported_cpuid(const UniqueFd& kvm) {
     auto list = std::make_unique<CpuidList>();
     list->header.count = kMaxCpuidEntries;
     HF_TRY(ioctl_retry(kvm, HF_KVM_REQUEST(KVM_GET_SUPPORTED_CPUID), list.get()));
-    const auto filled = std::span{list->entries}.first(std::min<std::size_t>(list->header.count, kMaxCpuidEntries));
+    const auto filled =
+        std::span{list->entries}.first(std::min<std::size_t>(list->header.count, kMaxCpuidEntries));
     std::vector<kvm_cpuid_entry2> entries{filled.begin(), filled.end()};
     // KVM lists hypervisor leaves up to 0x40000001; ours for the TSC frequency comes on top.
     entries.push_back({.function = 0x40000010});
@@ -95,7 +96,9 @@ Result<Vcpu> Vm::create_vcpu(std::uint32_t index, std::uint32_t count) {
     list->header.count = static_cast<std::uint32_t>(supported_cpuid_.size());
     std::ranges::copy(supported_cpuid_, list->entries.begin());
     shape_cpuid(std::span{list->entries}.first(supported_cpuid_.size()),
-                {.apic_id = index, .cpus = count, .tsc_deadline = tsc_deadline_,
+                {.apic_id = index,
+                 .cpus = count,
+                 .tsc_deadline = tsc_deadline_,
                  .tsc_khz = khz ? static_cast<std::uint32_t>(*khz) : 0});
     // Before any MSR: KVM hides those whose CPUID bit the guest lacks.
     HF_TRY(ioctl_retry(fd, HF_KVM_REQUEST(KVM_SET_CPUID2), list.get()));

@@ -26,7 +26,9 @@ Result<std::unique_ptr<ConsoleStream>> ConsoleStream::create(UniqueFd socket, Po
 }
 
 ConsoleStream::ConsoleStream(UniqueFd socket, Poller& poller, std::uint64_t token)
-    : socket_{std::move(socket)}, poller_{poller}, token_{token},
+    : socket_{std::move(socket)},
+      poller_{poller},
+      token_{token},
       buffer_{std::make_unique_for_overwrite<Buffer>()} {}
 
 ConsoleStream::~ConsoleStream() { give_up(); }
@@ -108,8 +110,8 @@ bool ConsoleStream::drain(std::chrono::milliseconds limit) {
             if (!over_) flush();
             if (over_ || count_ == 0) return count_ == 0;
         }
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
         if (left.count() <= 0) return false;
         pollfd wait{.fd = socket_.get(), .events = POLLOUT, .revents = 0};
         if (::poll(&wait, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) return false;

@@ -18,8 +18,13 @@ enum : std::uint8_t { ERBFI = 1, ETBEI = 2, ELSI = 4, EDSSI = 8, kAll = 0x0f };
 }
 namespace iir {
 enum : std::uint8_t {
-    ModemStatus = 0x00, None = 0x01, ThrEmpty = 0x02, ReceivedData = 0x04, LineStatus = 0x06,
-    Timeout = 0x0c, FifosEnabled = 0xc0,
+    ModemStatus = 0x00,
+    None = 0x01,
+    ThrEmpty = 0x02,
+    ReceivedData = 0x04,
+    LineStatus = 0x06,
+    Timeout = 0x0c,
+    FifosEnabled = 0xc0,
 };
 }
 namespace fcr {

@@ -61,9 +61,9 @@ private:
     std::array<std::uint8_t, kFifo> fifo_ HF_GUARDED_BY(lock_){};
     std::size_t head_ HF_GUARDED_BY(lock_) = 0;
     std::size_t count_ HF_GUARDED_BY(lock_) = 0;
-    bool starved_ HF_GUARDED_BY(lock_) = false;      ///< receive() left bytes with its caller
-    bool room_ HF_GUARDED_BY(lock_) = false;         ///< ... and now the FIFO is empty: say so
-    bool sent_ HF_GUARDED_BY(lock_) = false;         ///< THR-empty interrupt not yet acknowledged
+    bool starved_ HF_GUARDED_BY(lock_) = false;           ///< receive() left bytes with its caller
+    bool room_ HF_GUARDED_BY(lock_) = false;              ///< ... and now the FIFO is empty: say so
+    bool sent_ HF_GUARDED_BY(lock_) = false;              ///< THR-empty interrupt not yet acknowledged
     std::uint8_t divisor_low_ HF_GUARDED_BY(lock_) = 12;  // 9600 baud, as firmware leaves it
     std::uint8_t divisor_high_ HF_GUARDED_BY(lock_) = 0;
     std::uint8_t ier_ HF_GUARDED_BY(lock_) = 0;

@@ -14,14 +14,12 @@ Function::Function(const Identity& identity) noexcept {
     put_field(config_, spec::REVISION_ID, identity.class_code << 8 | identity.revision);
     put_field(config_, spec::SUBSYSTEM_VENDOR_ID, identity.subsystem_vendor);
     put_field(config_, spec::SUBSYSTEM_ID, identity.subsystem);
-    put_field<std::uint16_t>(
-        writable_, spec::COMMAND,
-        spec::COMMAND_MEMORY | spec::COMMAND_MASTER | spec::COMMAND_INTX_DISABLE);
+    put_field<std::uint16_t>(writable_, spec::COMMAND,
+                             spec::COMMAND_MEMORY | spec::COMMAND_MASTER | spec::COMMAND_INTX_DISABLE);
     put_field<std::uint8_t>(writable_, spec::INTERRUPT_LINE, 0xff);
 }
 
-void Function::add_bar(unsigned index, std::uint64_t size, BarWidth width,
-                       bus::Device& device) noexcept {
+void Function::add_bar(unsigned index, std::uint64_t size, BarWidth width, bus::Device& device) noexcept {
     const unsigned registers = width == BarWidth::Bits64 ? 2 : 1;
     check(index + registers <= spec::kBars && bars_[index].device == nullptr, "BAR index");
     check(std::has_single_bit(size) && size >= 16, "BAR size");

@@ -50,9 +50,7 @@ protected:
                                std::span<const std::byte> writable) noexcept;
 
     [[nodiscard]] std::span<std::byte, spec::kConfigSize> config() noexcept { return config_; }
-    [[nodiscard]] std::span<const std::byte, spec::kConfigSize> config() const noexcept {
-        return config_;
-    }
+    [[nodiscard]] std::span<const std::byte, spec::kConfigSize> config() const noexcept { return config_; }
 
     /// Before the guest reads [offset, offset + size): bring config() up to date.
     virtual void config_will_be_read(std::size_t /*offset*/, std::size_t /*size*/) noexcept {}
@@ -91,8 +89,7 @@ private:
 /// Little-endian fields of configuration space.
 template <typename T>
 void put_field(std::span<std::byte> space, std::size_t offset, T value) noexcept {
-    for (std::size_t i = 0; i < sizeof(T); ++i)
-        space[offset + i] = static_cast<std::byte>(value >> (8 * i));
+    for (std::size_t i = 0; i < sizeof(T); ++i) space[offset + i] = static_cast<std::byte>(value >> (8 * i));
 }
 template <typename T>
 [[nodiscard]] T get_field(std::span<const std::byte> space, std::size_t offset) noexcept {

@@ -36,8 +36,7 @@ Msix::Capability Msix::capability(unsigned bar) const noexcept {
 
 Msix::Capability Msix::writable() noexcept {
     Capability mask{};
-    put_field<std::uint16_t>(mask, spec::MSIX_CONTROL,
-                             spec::MSIX_ENABLE | spec::MSIX_FUNCTION_MASK);
+    put_field<std::uint16_t>(mask, spec::MSIX_CONTROL, spec::MSIX_ENABLE | spec::MSIX_FUNCTION_MASK);
     return mask;
 }
 
@@ -99,8 +98,7 @@ void Msix::read(std::uint64_t offset, std::span<std::byte> out) noexcept {
         if (at >= kPendingOffset) {
             const std::uint64_t shift = 8 * (at - kPendingOffset);
             word = shift < 64 ? static_cast<std::uint32_t>(pending_ >> shift) : 0;
-        } else if (const std::uint64_t index = at / spec::MSIX_ENTRY_SIZE;
-                   index < entries_.size()) {
+        } else if (const std::uint64_t index = at / spec::MSIX_ENTRY_SIZE; index < entries_.size()) {
             const Entry& entry = entries_[index];
             switch (at / 4 % kEntryWords) {
                 case 0: word = static_cast<std::uint32_t>(entry.message.address); break;
@@ -125,12 +123,9 @@ void Msix::write(std::uint64_t offset, std::span<const std::byte> in) noexcept {
             const std::uint64_t word = get_field<std::uint32_t>(in, done);
             switch ((offset + done) / 4 % kEntryWords) {
                 case 0:
-                    entry.message.address =
-                        (entry.message.address & ~0xffffffffULL) | (word & ~3ULL);
+                    entry.message.address = (entry.message.address & ~0xffffffffULL) | (word & ~3ULL);
                     break;
-                case 1:
-                    entry.message.address = (entry.message.address & 0xffffffffULL) | word << 32;
-                    break;
+                case 1: entry.message.address = (entry.message.address & 0xffffffffULL) | word << 32; break;
                 case 2: entry.message.data = static_cast<std::uint32_t>(word); break;
                 case kControlWord: entry.masked = (word & spec::MSIX_VECTOR_MASK) != 0; break;
             }

@@ -43,8 +43,8 @@ public:
 
     std::string_view name() const noexcept override { return "msix"; }
     void read(std::uint64_t offset, std::span<std::byte> out) noexcept override HF_EXCLUDES(state_);
-    void write(std::uint64_t offset, std::span<const std::byte> in) noexcept override
-        HF_EXCLUDES(routes_) HF_EXCLUDES(state_);
+    void write(std::uint64_t offset, std::span<const std::byte> in) noexcept override HF_EXCLUDES(routes_)
+        HF_EXCLUDES(state_);
 
 private:
     struct Entry {

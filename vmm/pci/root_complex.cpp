@@ -17,8 +17,7 @@ bool lies_in(const Window& window, std::uint64_t start, std::uint64_t size) noex
 }
 
 /// The first aligned place for `size` bytes at or after `next` inside the window; moves `next` on.
-Result<std::uint64_t> place(const Window& window, std::uint64_t& next,
-                            std::uint64_t size) noexcept {
+Result<std::uint64_t> place(const Window& window, std::uint64_t& next, std::uint64_t size) noexcept {
     std::uint64_t start = 0;
     if (__builtin_add_overflow(next, size - 1, &start)) return input_error("no room for a PCI BAR");
     start &= ~(size - 1);
@@ -45,8 +44,7 @@ RootComplex::RootComplex(bus::Bus& memory, const Windows& windows) noexcept
 
 Result<void> RootComplex::add(std::uint8_t device, Function& function) {
     const Lock hold{lock_};
-    if (device >= kDevices || functions_[device] != nullptr)
-        return input_error("no free PCI device number");
+    if (device >= kDevices || functions_[device] != nullptr) return input_error("no free PCI device number");
     for (unsigned i = 0; i < spec::kBars; ++i) {
         const Function::Bar& bar = function.bars_[i];
         if (bar.device == nullptr) continue;

@@ -86,8 +86,7 @@ private:
     /// `address` is ECAM's: device << 15 | function << 12 | register, on bus 0.
     void config_read(std::uint64_t address, std::span<std::byte> out) noexcept;
     void config_write(std::uint64_t address, std::span<const std::byte> in) noexcept;
-    [[nodiscard]] Function* find(std::uint64_t address, std::size_t size) const noexcept
-        HF_REQUIRES(lock_);
+    [[nodiscard]] Function* find(std::uint64_t address, std::size_t size) const noexcept HF_REQUIRES(lock_);
     [[nodiscard]] bool may_answer(std::uint64_t start, std::uint64_t size) const noexcept;
     template <typename Visit>
     void for_each_bar(Visit visit) noexcept HF_REQUIRES(lock_);

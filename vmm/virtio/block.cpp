@@ -173,14 +173,12 @@ Result<void> Block::run() noexcept {
 
 /// Writes the status byte, which is the last writable one, and gives the chain back. `written`
 /// bytes at the front of the writable part were filled before.
-Result<Block::Verdict> Block::answer(const Request& request, std::uint8_t status,
-                                     std::uint64_t written) {
+Result<Block::Verdict> Block::answer(const Request& request, std::uint8_t status, std::uint64_t written) {
     const std::uint64_t at = request.chain.writable_bytes() - 1;
     HF_TRY(scatter(memory_, request.chain.writable(), at, std::as_bytes(std::span{&status, 1})));
     // The used length promises that many bytes from the front (§2.7.8.2), so a status behind data
     // that was not written does not count.
-    queue_->push(request.chain.head(),
-                 static_cast<std::uint32_t>(written == at ? written + 1 : written));
+    queue_->push(request.chain.head(), static_cast<std::uint32_t>(written == at ? written + 1 : written));
     return Verdict::Done;
 }
 
@@ -220,8 +218,7 @@ Result<Block::Verdict> Block::judge(Request& request) {
     }
 }
 
-Result<Block::Verdict> Block::judge_data(Request& request, std::uint64_t sector,
-                                         std::uint64_t bytes) {
+Result<Block::Verdict> Block::judge_data(Request& request, std::uint64_t sector, std::uint64_t bytes) {
     if (bytes % kSector != 0 || bytes > kMaxData || !lies_on_disk(sector, bytes / kSector)) {
         return answer(request, S_IOERR);
     }
@@ -293,8 +290,7 @@ Result<void> Block::complete(io::Completion completion) noexcept {
     if (status == S_OK && request.op == io::Op::Read) {
         const auto asked = std::min<std::uint32_t>(request.bytes - offset, io::kSlotSize);
         if (completion.length == asked) {
-            HF_TRY(
-                scatter(memory_, request.chain.writable(), offset, completion.slot.bytes(asked)));
+            HF_TRY(scatter(memory_, request.chain.writable(), offset, completion.slot.bytes(asked)));
         } else {
             status = S_IOERR;
         }

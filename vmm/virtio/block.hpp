@@ -74,8 +74,7 @@ private:
     Queue* queue_ = nullptr;
     std::vector<std::unique_ptr<Request>> requests_;  ///< grows to what was ever under way at once
     std::vector<std::uint32_t> free_;
-    std::optional<std::uint32_t>
-        waiting_;  ///< judged, not wholly issued: no chain is taken before it
+    std::optional<std::uint32_t> waiting_;  ///< judged, not wholly issued: no chain is taken before it
     std::uint32_t parts_in_flight_ = 0;
 };
 

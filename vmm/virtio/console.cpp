@@ -22,10 +22,7 @@ constexpr int kPiecesPerRun = 16;
 }  // namespace
 
 Description Console::describe() const noexcept {
-    return {.name = "virtio-console",
-            .type = spec::TYPE_CONSOLE,
-            .pci_class = 0x078000,
-            .queues = kQueues};
+    return {.name = "virtio-console", .type = spec::TYPE_CONSOLE, .pci_class = 0x078000, .queues = kQueues};
 }
 
 void Console::stop() noexcept {
@@ -53,16 +50,14 @@ Result<void> Console::run_input() {
         // Only read what has a place: a peek tells whether there is anything, before a chain is
         // taken.
         std::array<std::byte, kPiece> bytes;
-        const ssize_t peeked =
-            ::recv(stream_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_PEEK);
+        const ssize_t peeked = ::recv(stream_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_PEEK);
         if (peeked < 0 && (errno == EAGAIN || errno == EINTR)) break;
         if (peeked <= 0) {
             open_ = false;
             break;
         }
         if (!HF_TRY(queue.pop(chain))) break;
-        const auto size =
-            std::min<std::uint64_t>(static_cast<std::uint64_t>(peeked), chain.writable_bytes());
+        const auto size = std::min<std::uint64_t>(static_cast<std::uint64_t>(peeked), chain.writable_bytes());
         const auto input = std::span{bytes}.first(size);
         HF_TRY(scatter(memory_, chain.writable(), 0, input));
         // Takes exactly what was peeked: this socket has no other reader.
@@ -80,11 +75,10 @@ Result<bool> Console::send_chain() {
         if (!open_) return true;
         if (budget == 0) return false;  // EPOLLOUT brings the rest: a chain may be as large as RAM
         std::array<std::byte, kPiece> bytes;
-        const auto piece = std::span{bytes}.first(
-            std::min<std::uint64_t>(kPiece, output_.readable_bytes() - sent_));
+        const auto piece =
+            std::span{bytes}.first(std::min<std::uint64_t>(kPiece, output_.readable_bytes() - sent_));
         HF_TRY(gather(memory_, output_.readable(), sent_, piece));
-        const ssize_t put =
-            ::send(stream_.get(), piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ssize_t put = ::send(stream_.get(), piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
         if (put < 0 && (errno == EAGAIN || errno == EINTR)) return false;
         if (put < 0) {
             open_ = false;

@@ -20,9 +20,9 @@ struct Description {
     std::string_view name;
     std::uint16_t type = 0;
     std::uint32_t pci_class = 0;
-    std::uint64_t features = 0;             ///< the device type's own bits
-    std::span<const std::uint16_t> queues;  ///< the largest size of each, powers of two
-    std::span<const std::byte> config;      ///< device configuration space; read-only to the driver
+    std::uint64_t features = 0;              ///< the device type's own bits
+    std::span<const std::uint16_t> queues;   ///< the largest size of each, powers of two
+    std::span<const std::byte> config;       ///< device configuration space; read-only to the driver
     std::optional<io::ResourceId> resource;  ///< whose completions this device takes
 };
 
@@ -51,9 +51,7 @@ public:
     /// No request is with the I/O process whose completion will touch guest memory.
     [[nodiscard]] virtual bool is_idle() const noexcept { return true; }
     /// When run() is wanted though nothing happens.
-    [[nodiscard]] virtual std::optional<Clock::time_point> deadline() const noexcept {
-        return std::nullopt;
-    }
+    [[nodiscard]] virtual std::optional<Clock::time_point> deadline() const noexcept { return std::nullopt; }
     /// A descriptor, always the same, whose readiness (EPOLLIN, EPOLLOUT; 0: not now) brings run().
     struct Watch {
         const UniqueFd* fd = nullptr;

@@ -22,8 +22,7 @@ void Inbox::accept(io::Completion completion) noexcept {
     check(posted_ > 0, "Receive completed that was not posted");
     --posted_;
     if (completion.status != io::Status::Ok) {
-        if (!closed_)
-            log::error("virtio.receive", {{"resource", static_cast<unsigned>(resource_)}});
+        if (!closed_) log::error("virtio.receive", {{"resource", static_cast<unsigned>(resource_)}});
         closed_ = true;
         return;
     }

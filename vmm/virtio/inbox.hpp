@@ -16,8 +16,7 @@ public:
     /// Posted and waiting together; a guest that takes nothing holds this many slots, no more.
     static constexpr std::size_t kDepth = 32;
 
-    Inbox(io::Client& client, io::ResourceId resource) noexcept
-        : client_{client}, resource_{resource} {}
+    Inbox(io::Client& client, io::ResourceId resource) noexcept : client_{client}, resource_{resource} {}
 
     /// Posts as many Receive requests as may be.
     void post() noexcept;

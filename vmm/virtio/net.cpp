@@ -47,8 +47,7 @@ Net::Net(const memcrypt::GuestMemory& memory, io::Client& client, const NetShape
       client_{client},
       largest_frame_{std::min<std::uint32_t>(shape.mtu + kEthernetHeader, io::kMaxFrame)},
       inbox_{client, io::kNet} {
-    const Config config{
-        .mac = shape.mac, .status = S_LINK_UP, .max_virtqueue_pairs = 1, .mtu = shape.mtu};
+    const Config config{.mac = shape.mac, .status = S_LINK_UP, .max_virtqueue_pairs = 1, .mtu = shape.mtu};
     static_assert(sizeof(Config) == kConfigSize);
     std::ranges::copy(std::as_bytes(std::span{&config, 1}), config_.begin());
 }
@@ -134,8 +133,7 @@ Result<void> Net::run_transmit() {
         // No offload was offered, so a frame that asks for one is dropped; so is one that cannot
         // be.
         const std::uint64_t size = chain.readable_bytes() - sizeof header;
-        if (header.flags != 0 || header.gso_type != 0 || size == 0 || size > largest_frame_)
-            continue;
+        if (header.flags != 0 || header.gso_type != 0 || size == 0 || size > largest_frame_) continue;
         io::Request request{.op = io::Op::Send,
                             .resource = io::kNet,
                             .length = static_cast<std::uint32_t>(size),

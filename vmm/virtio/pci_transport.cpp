@@ -41,16 +41,15 @@ Result<std::unique_ptr<PciTransport>> PciTransport::create(virtio::Device& devic
     // One vector for configuration changes and one a queue.
     auto msix = HF_TRY(pci::Msix::create(interrupts, static_cast<std::uint16_t>(queues + 1)));
     auto attention = HF_TRY(EventFd::create());
-    return std::unique_ptr<PciTransport>{new PciTransport{
-        device, memory, doorbells, std::move(msix), std::move(attention), options}};
+    return std::unique_ptr<PciTransport>{
+        new PciTransport{device, memory, doorbells, std::move(msix), std::move(attention), options}};
 }
 
 PciTransport::PciTransport(virtio::Device& device, const memcrypt::GuestMemory& memory,
-                           bus::Doorbells& doorbells, std::unique_ptr<pci::Msix> msix,
-                           EventFd attention, const TransportOptions& options)
+                           bus::Doorbells& doorbells, std::unique_ptr<pci::Msix> msix, EventFd attention,
+                           const TransportOptions& options)
     : Function{{.vendor = spec::PCI_VENDOR,
-                .device =
-                    static_cast<std::uint16_t>(spec::PCI_DEVICE_BASE + device.describe().type),
+                .device = static_cast<std::uint16_t>(spec::PCI_DEVICE_BASE + device.describe().type),
                 .class_code = device.describe().pci_class,
                 .revision = 1,  // §4.1.2.1: not transitional
                 .subsystem_vendor = spec::PCI_VENDOR,
@@ -59,8 +58,8 @@ PciTransport::PciTransport(virtio::Device& device, const memcrypt::GuestMemory& 
       memory_{memory},
       doorbells_{doorbells},
       description_{device.describe()},
-      offered_{description_.features | spec::F_VERSION_1 | spec::F_INDIRECT_DESC |
-               spec::F_EVENT_IDX | (options.access_platform ? spec::F_ACCESS_PLATFORM : 0)},
+      offered_{description_.features | spec::F_VERSION_1 | spec::F_INDIRECT_DESC | spec::F_EVENT_IDX |
+               (options.access_platform ? spec::F_ACCESS_PLATFORM : 0)},
       access_platform_{options.access_platform},
       msix_{std::move(msix)},
       attention_{std::move(attention)},
@@ -76,8 +75,7 @@ PciTransport::PciTransport(virtio::Device& device, const memcrypt::GuestMemory& 
 PciTransport::~PciTransport() { bar_moved(kRegisterBar, std::nullopt); }
 
 void PciTransport::add_capabilities() {
-    const auto structure = [](std::uint8_t type, std::size_t size, std::uint64_t offset,
-                              std::size_t length) {
+    const auto structure = [](std::uint8_t type, std::size_t size, std::uint64_t offset, std::size_t length) {
         return spec::PciCapability{.cap_vndr = pci::spec::CAP_VENDOR,
                                    .cap_next = 0,
                                    .cap_len = static_cast<std::uint8_t>(size),
@@ -113,8 +111,7 @@ void PciTransport::add_capabilities() {
     const ConfigWindow window{structure(spec::PCI_CAP_PCI_CFG, sizeof(ConfigWindow), 0, 0), {}};
     std::array<std::byte, sizeof(ConfigWindow)> writable{};
     writable[offsetof(spec::PciCapability, bar)] = std::byte{0xff};
-    std::fill(writable.begin() + offsetof(spec::PciCapability, offset), writable.end(),
-              std::byte{0xff});
+    std::fill(writable.begin() + offsetof(spec::PciCapability, offset), writable.end(), std::byte{0xff});
     window_capability_ = add_capability(bytes_of(window), writable);
 
     msix_capability_ = add_capability(msix_->capability(kMsixBar), pci::Msix::writable());
@@ -125,13 +122,11 @@ void PciTransport::add_capabilities() {
 /// Where in BAR 0 the configuration window points, and how many bytes; none if nowhere valid.
 std::optional<std::uint64_t> PciTransport::window_access(std::size_t& size) const noexcept {
     const std::size_t at = window_capability_;
-    const auto bar =
-        pci::get_field<std::uint8_t>(config(), at + offsetof(spec::PciCapability, bar));
-    const auto offset =
-        pci::get_field<std::uint32_t>(config(), at + offsetof(spec::PciCapability, offset));
+    const auto bar = pci::get_field<std::uint8_t>(config(), at + offsetof(spec::PciCapability, bar));
+    const auto offset = pci::get_field<std::uint32_t>(config(), at + offsetof(spec::PciCapability, offset));
     size = pci::get_field<std::uint32_t>(config(), at + offsetof(spec::PciCapability, length));
-    const bool valid = bar == kRegisterBar && (size == 1 || size == 2 || size == 4) &&
-                       offset % size == 0 && offset <= kBarSize - size;
+    const bool valid = bar == kRegisterBar && (size == 1 || size == 2 || size == 4) && offset % size == 0 &&
+                       offset <= kBarSize - size;
     return valid ? std::optional<std::uint64_t>{offset} : std::nullopt;
 }
 
@@ -139,8 +134,7 @@ void PciTransport::config_will_be_read(std::size_t offset, std::size_t size) noe
     const std::size_t data = window_capability_ + kWindowDataOffset;
     if (!pci::touches(offset, size, data, kWindowDataSize)) return;
     std::size_t length = 0;
-    if (const auto target = window_access(length))
-        registers_.read(*target, config().subspan(data, length));
+    if (const auto target = window_access(length)) registers_.read(*target, config().subspan(data, length));
 }
 
 void PciTransport::config_was_written(std::size_t offset, std::size_t size) noexcept {
@@ -151,8 +145,7 @@ void PciTransport::config_was_written(std::size_t offset, std::size_t size) noex
     const std::size_t data = window_capability_ + kWindowDataOffset;
     if (!pci::touches(offset, size, data, kWindowDataSize)) return;
     std::size_t length = 0;
-    if (const auto target = window_access(length))
-        registers_.write(*target, config().subspan(data, length));
+    if (const auto target = window_access(length)) registers_.write(*target, config().subspan(data, length));
 }
 
 void PciTransport::bar_moved(unsigned index, std::optional<std::uint64_t> address) noexcept {
@@ -242,9 +235,7 @@ void PciTransport::write_common(std::uint64_t offset, std::span<const std::byte>
     if (request_.load() == Request::Reset) return;  // §4.1.4.3.2: the driver waits for status 0
     std::uint64_t value = 0;
     std::memcpy(&value, in.data(), in.size());
-    const auto is = [&](std::size_t field, std::size_t size) {
-        return offset == field && in.size() == size;
-    };
+    const auto is = [&](std::size_t field, std::size_t size) { return offset == field && in.size() == size; };
     using C = spec::CommonCfg;
     if (is(offsetof(C, device_feature_select), 4)) {
         device_feature_select_ = static_cast<std::uint32_t>(value);
@@ -287,8 +278,7 @@ void PciTransport::write_queue(std::uint64_t offset, std::span<const std::byte> 
     }
     // §4.1.3.1: the halves of a 64-bit field may be written one by one.
     const auto put = [&](std::size_t field, std::uint64_t& target) {
-        if (offset < field || offset - field + in.size() > 8 || (offset - field) % 4 != 0 ||
-            in.size() < 4)
+        if (offset < field || offset - field + in.size() > 8 || (offset - field) % 4 != 0 || in.size() < 4)
             return;
         std::array<std::byte, 8> raw = std::bit_cast<std::array<std::byte, 8>>(target);
         std::ranges::copy(in, raw.begin() + static_cast<std::ptrdiff_t>(offset - field));
@@ -346,13 +336,13 @@ Result<void> PciTransport::build_queues() noexcept {
         const QueueRegisters& registers = registers_of_queues_[i];
         queues_[i] = Queue{};
         if (!registers.enabled) continue;
-        queues_[i] = HF_TRY(
-            Queue::create(memory_, {.size = registers.size,
-                                    .descriptors = GuestAddr{registers.descriptors},
-                                    .available = GuestAddr{registers.available},
-                                    .used = GuestAddr{registers.used},
-                                    .indirect = (driver_features_ & spec::F_INDIRECT_DESC) != 0,
-                                    .event_idx = (driver_features_ & spec::F_EVENT_IDX) != 0}));
+        queues_[i] =
+            HF_TRY(Queue::create(memory_, {.size = registers.size,
+                                           .descriptors = GuestAddr{registers.descriptors},
+                                           .available = GuestAddr{registers.available},
+                                           .used = GuestAddr{registers.used},
+                                           .indirect = (driver_features_ & spec::F_INDIRECT_DESC) != 0,
+                                           .event_idx = (driver_features_ & spec::F_EVENT_IDX) != 0}));
     }
     return {};
 }

@@ -37,10 +37,8 @@ struct TransportOptions {
 class PciTransport final : public pci::Function {
 public:
     /// Everything is borrowed and outlives the transport.
-    static Result<std::unique_ptr<PciTransport>> create(Device& device,
-                                                        const memcrypt::GuestMemory& memory,
-                                                        irq::MsiSource& interrupts,
-                                                        bus::Doorbells& doorbells,
+    static Result<std::unique_ptr<PciTransport>> create(Device& device, const memcrypt::GuestMemory& memory,
+                                                        irq::MsiSource& interrupts, bus::Doorbells& doorbells,
                                                         const TransportOptions& options = {});
     ~PciTransport() override;
     std::string_view name() const noexcept override { return description_.name; }
@@ -96,9 +94,8 @@ private:
     };
     enum class Request : std::uint8_t { None, Start, Reset };
 
-    PciTransport(virtio::Device& device, const memcrypt::GuestMemory& memory,
-                 bus::Doorbells& doorbells, std::unique_ptr<pci::Msix> msix, EventFd attention,
-                 const TransportOptions& options);
+    PciTransport(virtio::Device& device, const memcrypt::GuestMemory& memory, bus::Doorbells& doorbells,
+                 std::unique_ptr<pci::Msix> msix, EventFd attention, const TransportOptions& options);
     void add_capabilities();
     void config_will_be_read(std::size_t offset, std::size_t size) noexcept override;
     void config_was_written(std::size_t offset, std::size_t size) noexcept override;
@@ -106,10 +103,8 @@ private:
     [[nodiscard]] std::optional<std::uint64_t> window_access(std::size_t& size) const noexcept;
 
     void read_common(std::uint64_t offset, std::span<std::byte> out) noexcept HF_EXCLUDES(lock_);
-    void write_common(std::uint64_t offset, std::span<const std::byte> in) noexcept
-        HF_EXCLUDES(lock_);
-    void write_queue(std::uint64_t offset, std::span<const std::byte> in) noexcept
-        HF_REQUIRES(lock_);
+    void write_common(std::uint64_t offset, std::span<const std::byte> in) noexcept HF_EXCLUDES(lock_);
+    void write_queue(std::uint64_t offset, std::span<const std::byte> in) noexcept HF_REQUIRES(lock_);
     void write_status(std::uint8_t value) noexcept HF_REQUIRES(lock_);
     void clear_registers() noexcept HF_REQUIRES(lock_);
     [[nodiscard]] bool accepts_features() const noexcept HF_REQUIRES(lock_);

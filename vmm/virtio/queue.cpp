@@ -37,18 +37,16 @@ Result<void> for_pieces(std::span<const Segment> segments, std::uint64_t offset,
 
 Result<void> gather(const memcrypt::GuestMemory& memory, std::span<const Segment> segments,
                     std::uint64_t offset, std::span<std::byte> out) {
-    return for_pieces(segments, offset, out.size(),
-                      [&](GuestAddr at, std::size_t size, std::size_t done) {
-                          return memory.read(at, out.subspan(done, size));
-                      });
+    return for_pieces(segments, offset, out.size(), [&](GuestAddr at, std::size_t size, std::size_t done) {
+        return memory.read(at, out.subspan(done, size));
+    });
 }
 
 Result<void> scatter(const memcrypt::GuestMemory& memory, std::span<const Segment> segments,
                      std::uint64_t offset, std::span<const std::byte> in) {
-    return for_pieces(segments, offset, in.size(),
-                      [&](GuestAddr at, std::size_t size, std::size_t done) {
-                          return memory.write(at, in.subspan(done, size));
-                      });
+    return for_pieces(segments, offset, in.size(), [&](GuestAddr at, std::size_t size, std::size_t done) {
+        return memory.write(at, in.subspan(done, size));
+    });
 }
 
 Result<Queue> Queue::create(const memcrypt::GuestMemory& memory, const QueueLayout& layout) {
@@ -56,8 +54,8 @@ Result<Queue> Queue::create(const memcrypt::GuestMemory& memory, const QueueLayo
         return guest_fault("queue size");
     }
     // §2.7: alignments; sizes with the event index behind each ring.
-    const bool aligned = layout.descriptors.value() % 16 == 0 &&
-                         layout.available.value() % 2 == 0 && layout.used.value() % 4 == 0;
+    const bool aligned = layout.descriptors.value() % 16 == 0 && layout.available.value() % 2 == 0 &&
+                         layout.used.value() % 4 == 0;
     const bool in_ram = memory.contains(layout.descriptors, sizeof(spec::Desc) * layout.size) &&
                         memory.contains(layout.available, 6 + 2ULL * layout.size) &&
                         memory.contains(layout.used, 6 + sizeof(spec::UsedElem) * layout.size);
@@ -83,8 +81,7 @@ Result<void> Queue::add_segment(Chain& chain, std::uint64_t address, std::uint32
     if (chain.count_ == kMaxSegments) return guest_fault("descriptor chain too long");
     const GuestAddr start{address};
     // Zero bytes are nowhere: such a descriptor counts for the bound, its address does not matter.
-    if (size != 0 && !memory_->contains(start, size))
-        return guest_fault("descriptor outside guest RAM");
+    if (size != 0 && !memory_->contains(start, size)) return guest_fault("descriptor outside guest RAM");
     chain.segments_[chain.count_++] = {size == 0 ? GuestAddr{} : start, size};
     if (writable) {
         chain.writable_bytes_ += size;
@@ -106,17 +103,13 @@ Result<void> Queue::walk(Chain& chain, GuestAddr table, std::uint32_t entries, s
         const std::uint16_t flags = desc.flags.get();
         if ((flags & spec::DESC_F_INDIRECT) != 0) {
             // §2.7.5.3.1: not nested, not together with NEXT.
-            if (is_indirect || !layout_.indirect)
-                return guest_fault("indirect descriptor not allowed");
-            if ((flags & spec::DESC_F_NEXT) != 0)
-                return guest_fault("indirect descriptor with a successor");
+            if (is_indirect || !layout_.indirect) return guest_fault("indirect descriptor not allowed");
+            if ((flags & spec::DESC_F_NEXT) != 0) return guest_fault("indirect descriptor with a successor");
             const std::uint32_t bytes = desc.len.get();
-            if (bytes == 0 || bytes % sizeof(spec::Desc) != 0)
-                return guest_fault("indirect table size");
+            if (bytes == 0 || bytes % sizeof(spec::Desc) != 0) return guest_fault("indirect table size");
             return walk(chain, GuestAddr{desc.addr.get()}, bytes / sizeof(spec::Desc), 0, true);
         }
-        HF_TRY(
-            add_segment(chain, desc.addr.get(), desc.len.get(), (flags & spec::DESC_F_WRITE) != 0));
+        HF_TRY(add_segment(chain, desc.addr.get(), desc.len.get(), (flags & spec::DESC_F_WRITE) != 0));
         if ((flags & spec::DESC_F_NEXT) == 0) return {};
         index = desc.next.get();
     }
@@ -124,8 +117,7 @@ Result<void> Queue::walk(Chain& chain, GuestAddr table, std::uint32_t entries, s
 
 Result<bool> Queue::pop(Chain& chain) {
     if (!HF_TRY(has_chain())) return false;
-    const GuestAddr slot{layout_.available.value() + spec::RING_ENTRIES +
-                         2 * entry(next_available_)};
+    const GuestAddr slot{layout_.available.value() + spec::RING_ENTRIES + 2 * entry(next_available_)};
     chain.head_ = HF_TRY(memory_->load_acquire(slot));
     chain.readable_ = chain.count_ = 0;
     chain.readable_bytes_ = chain.writable_bytes_ = 0;
@@ -137,8 +129,7 @@ Result<bool> Queue::pop(Chain& chain) {
 
 void Queue::push(std::uint16_t head, std::uint32_t written) noexcept {
     if (layout_.size == 0) return;
-    const GuestAddr at{layout_.used.value() + spec::RING_ENTRIES +
-                       sizeof(spec::UsedElem) * entry(used_)};
+    const GuestAddr at{layout_.used.value() + spec::RING_ENTRIES + sizeof(spec::UsedElem) * entry(used_)};
     ++used_;
     // Cannot fail: create() found the ring in RAM, and RAM does not move.
     static_cast<void>(memory_->write_value(at, spec::UsedElem{.id = head, .len = written}));
@@ -147,8 +138,7 @@ void Queue::push(std::uint16_t head, std::uint32_t written) noexcept {
 bool Queue::publish() noexcept {
     if (used_ == published_) return false;
     const std::uint16_t old = std::exchange(published_, used_);
-    static_cast<void>(
-        memory_->store_release(GuestAddr{layout_.used.value() + spec::RING_IDX}, used_));
+    static_cast<void>(memory_->store_release(GuestAddr{layout_.used.value() + spec::RING_IDX}, used_));
     // Our index must be visible before we look whether the driver wants an interrupt; the driver
     // does the same the other way round (§2.7.7.2, §2.7.13.4.1).
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -156,8 +146,7 @@ bool Queue::publish() noexcept {
         const GuestAddr at{layout_.available.value() + spec::RING_ENTRIES + 2ULL * layout_.size};
         const std::uint16_t event = memory_->load_acquire(at).value_or(0);
         // §2.7.10: has the index the driver waits for been passed?
-        return static_cast<std::uint16_t>(used_ - event - 1) <
-               static_cast<std::uint16_t>(used_ - old);
+        return static_cast<std::uint16_t>(used_ - event - 1) < static_cast<std::uint16_t>(used_ - old);
     }
     return (memory_->load_acquire(layout_.available).value_or(0) & spec::AVAIL_F_NO_INTERRUPT) == 0;
 }

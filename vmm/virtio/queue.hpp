@@ -93,8 +93,7 @@ public:
 private:
     Queue(const memcrypt::GuestMemory& memory, const QueueLayout& layout) noexcept
         : memory_{&memory}, layout_{layout} {}
-    Result<void> add_segment(Chain& chain, std::uint64_t address, std::uint32_t size,
-                             bool writable) const;
+    Result<void> add_segment(Chain& chain, std::uint64_t address, std::uint32_t size, bool writable) const;
     Result<void> walk(Chain& chain, GuestAddr table, std::uint32_t entries, std::uint16_t first,
                       bool is_indirect) const;
     [[nodiscard]] std::uint64_t entry(std::uint16_t index) const noexcept {

@@ -18,8 +18,7 @@ constexpr std::uint64_t kWorthwhile = 1024;
 }  // namespace
 
 Description Rng::describe() const noexcept {
-    return {
-        .name = "virtio-rng", .type = spec::TYPE_ENTROPY, .pci_class = 0x00ff00, .queues = kQueues};
+    return {.name = "virtio-rng", .type = spec::TYPE_ENTROPY, .pci_class = 0x00ff00, .queues = kQueues};
 }
 
 void Rng::stop() noexcept {

@@ -111,8 +111,7 @@ Result<bool> Vsock::deliver(const Chain& chain, std::span<const std::byte> messa
     if (room < sizeof(Header) || (room == sizeof(Header) && !payload.empty())) {
         return guest_fault("vsock receive buffer too small");
     }
-    const auto piece =
-        payload.first(std::min<std::uint64_t>(payload.size(), room - sizeof(Header)));
+    const auto piece = payload.first(std::min<std::uint64_t>(payload.size(), room - sizeof(Header)));
     const Header header{.src_cid = kHostCid,
                         .dst_cid = guest_cid_,
                         .src_port = packet.src_port,
@@ -161,8 +160,8 @@ Result<void> Vsock::send(const Chain& chain) {
     const std::uint32_t size = header.len.get();
     // §5.10.6.4.1: packets with another source or destination than the two there are, are dropped;
     // so is one whose length is a lie.
-    if (header.src_cid.get() != guest_cid_ || header.dst_cid.get() != kHostCid ||
-        size > kMaxGuestPayload || size > chain.readable_bytes() - sizeof header) {
+    if (header.src_cid.get() != guest_cid_ || header.dst_cid.get() != kHostCid || size > kMaxGuestPayload ||
+        size > chain.readable_bytes() - sizeof header) {
         log::warn("vsock.dropped", {{"op", header.op.get()}, {"len", size}});
         return {};
     }
@@ -184,8 +183,7 @@ Result<void> Vsock::send(const Chain& chain) {
                             .slot = std::move(spare)};
         const auto target = request.slot.bytes(request.length);
         std::memcpy(target.data(), &packet, sizeof packet);
-        HF_TRY(
-            gather(memory_, chain.readable(), sizeof header + done, target.subspan(sizeof packet)));
+        HF_TRY(gather(memory_, chain.readable(), sizeof header + done, target.subspan(sizeof packet)));
         // Losing a packet would break the connection's byte count, so there must be room: the ring
         // has an entry for each slot.
         if (!client_.submit(request)) {

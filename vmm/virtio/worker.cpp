@@ -118,8 +118,7 @@ void Worker::loop() noexcept {
 }
 
 bool Worker::is_idle() const noexcept {
-    return std::ranges::all_of(units_,
-                               [](const Unit& unit) { return unit.transport->device().is_idle(); });
+    return std::ranges::all_of(units_, [](const Unit& unit) { return unit.transport->device().is_idle(); });
 }
 
 /// Waits until the pause is over. Nothing of a device runs meanwhile.

@@ -34,7 +34,7 @@ int call_number(const Allowance& allowance) {
 
 std::vector<sock_filter> compile(std::span<const Allowance> allowances) {
     const std::unique_ptr<void, void (*)(scmp_filter_ctx)> context{seccomp_init(SCMP_ACT_KILL_PROCESS),
-                                                                  &seccomp_release};
+                                                                   &seccomp_release};
     if (!context) throw PolicyError("seccomp_init failed");
     must(seccomp_attr_set(context.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "bad-arch action");
     // A binary tree over the numbers: the cost of a call does not depend on its place in the list.
@@ -47,9 +47,9 @@ std::vector<sock_filter> compile(std::span<const Allowance> allowances) {
                                 .datum_a = compare.mask,
                                 .datum_b = compare.value});
         }
-        const std::uint32_t action =
-            allowance.fails_with ? SCMP_ACT_ERRNO(static_cast<std::uint16_t>(*allowance.fails_with))
-                                 : SCMP_ACT_ALLOW;
+        const std::uint32_t action = allowance.fails_with
+                                         ? SCMP_ACT_ERRNO(static_cast<std::uint16_t>(*allowance.fails_with))
+                                         : SCMP_ACT_ALLOW;
         must(seccomp_rule_add_array(context.get(), action, call_number(allowance),
                                     static_cast<unsigned>(compares.size()), compares.data()),
              allowance.where);

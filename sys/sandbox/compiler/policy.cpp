@@ -19,6 +19,7 @@ namespace {
 
 // What reaches other processes, files, the network or the kernel's larger attack surface: allowed
 // only with a reason that a reviewer can judge.
+// clang-format off: one name a line would be a page.
 constexpr auto kDangerous = std::to_array<std::string_view>({
     "add_key", "bind", "bpf", "chroot", "clone", "clone3", "connect", "creat", "execve", "execveat",
     "finit_module", "fork", "fsconfig", "fsmount", "fsopen", "init_module", "io_uring_register",
@@ -29,6 +30,7 @@ constexpr auto kDangerous = std::to_array<std::string_view>({
     "process_vm_readv", "process_vm_writev", "ptrace", "request_key", "rt_sigqueueinfo",
     "rt_tgsigqueueinfo", "seccomp", "setns", "socket", "socketpair", "syslog", "tgkill", "tkill",
     "umount2", "unlink", "unlinkat", "unshare", "userfaultfd", "vfork"});
+// clang-format on
 
 struct Statement {
     std::string text;
@@ -83,8 +85,8 @@ std::string take_marker(std::string& statement, std::string_view keyword) {
         const auto next = statement.find(other, at + keyword.size());
         end = std::min(end, next);
     }
-    const std::string marker = trim(
-        std::string_view{statement}.substr(at + keyword.size(), end == std::string::npos ? end : end - at - keyword.size()));
+    const std::string marker = trim(std::string_view{statement}.substr(
+        at + keyword.size(), end == std::string::npos ? end : end - at - keyword.size()));
     statement = trim(statement.substr(0, at) + (end == std::string::npos ? "" : statement.substr(end)));
     return marker;
 }
@@ -154,7 +156,8 @@ private:
         try {
             const std::uint64_t number = std::stoull(text, &used, 0);
             if (used == text.size()) return {number, text};
-        } catch (const std::exception&) {}  // not a number: said below
+        } catch (const std::exception&) {
+        }  // not a number: said below
         fail("unknown constant '" + text + "' (symbols.cpp has those that are known)");
     }
     Value value() {
@@ -228,9 +231,8 @@ std::vector<Allowance> expand(const Parser& parsed, const Allowance& common) {
             for (const Allowance& base : some) {
                 for (const Value& value : condition.values) {
                     Allowance next = base;
-                    next.conditions.push_back({condition.argument,
-                                               condition.mask ? condition.mask->number : ~0ULL,
-                                               value.number});
+                    next.conditions.push_back(
+                        {condition.argument, condition.mask ? condition.mask->number : ~0ULL, value.number});
                     next.text += " arg" + std::to_string(condition.argument) +
                                  (condition.mask ? "&" + condition.mask->text : "") + "=" + value.text;
                     more.push_back(std::move(next));

@@ -24,7 +24,8 @@ TEST_F(GuestMemoryTest, WhatWasWrittenReadsBackInEitherRegion) {
 
 TEST_F(GuestMemoryTest, RangeThatLeavesItsRegionIsAGuestFault) {
     constexpr std::uint64_t kTop = ~std::uint64_t{0};
-    for (const std::uint64_t at : {4 * kPageSize - 7, 4 * kPageSize, std::uint64_t{0xffffffff}, kTop, kTop - 7}) {
+    for (const std::uint64_t at :
+         {4 * kPageSize - 7, 4 * kPageSize, std::uint64_t{0xffffffff}, kTop, kTop - 7}) {
         const auto value = memory.read_value<std::uint64_t>(GuestAddr{at});
         ASSERT_FALSE(value.has_value()) << at;
         EXPECT_EQ(value.error().fault, Fault::Guest);

@@ -93,7 +93,8 @@ TEST(Filters, CallsOfOtherArchitecturesKill) {
     constexpr std::uint32_t kI386 = 0x40000003;
     constexpr int kX32 = 0x40000000;
     for (const Filter* filter : kFilters) {
-        EXPECT_EQ(verdict(filter->code, {.number = SYS_read, .architecture = kI386}), SECCOMP_RET_KILL_PROCESS);
+        EXPECT_EQ(verdict(filter->code, {.number = SYS_read, .architecture = kI386}),
+                  SECCOMP_RET_KILL_PROCESS);
         EXPECT_EQ(ask(*filter, kX32 | SYS_read), SECCOMP_RET_KILL_PROCESS);
     }
 }
@@ -108,11 +109,30 @@ TEST(Filters, NoneCanMakeMemoryExecutable) {
 
 TEST(Filters, NoneCanReachFilesProcessesOrTheNetwork) {
     for (const Filter* filter : kFilters) {
-        for (const int number :
-             {SYS_open, SYS_openat, SYS_openat2, SYS_socket, SYS_connect, SYS_bind, SYS_execve, SYS_execveat,
-              SYS_fork, SYS_vfork, SYS_ptrace, SYS_kill, SYS_tkill, SYS_process_vm_readv, SYS_mount,
-              SYS_unshare, SYS_setns, SYS_bpf, SYS_keyctl, SYS_userfaultfd, SYS_perf_event_open,
-              SYS_io_uring_setup, SYS_io_uring_register, SYS_pidfd_open}) {
+        for (const int number : {SYS_open,
+                                 SYS_openat,
+                                 SYS_openat2,
+                                 SYS_socket,
+                                 SYS_connect,
+                                 SYS_bind,
+                                 SYS_execve,
+                                 SYS_execveat,
+                                 SYS_fork,
+                                 SYS_vfork,
+                                 SYS_ptrace,
+                                 SYS_kill,
+                                 SYS_tkill,
+                                 SYS_process_vm_readv,
+                                 SYS_mount,
+                                 SYS_unshare,
+                                 SYS_setns,
+                                 SYS_bpf,
+                                 SYS_keyctl,
+                                 SYS_userfaultfd,
+                                 SYS_perf_event_open,
+                                 SYS_io_uring_setup,
+                                 SYS_io_uring_register,
+                                 SYS_pidfd_open}) {
             EXPECT_EQ(ask(*filter, number), SECCOMP_RET_KILL_PROCESS) << filter->name << ": " << number;
         }
     }
@@ -135,7 +155,8 @@ TEST(Filters, ALaterFilterOnlyTakesAway) {
         {{&policy::vmm, &policy::vmm_run}, {&policy::vmm_run, &policy::vmm_vcpu}}};
     for (const auto& [earlier, later] : kStacked) {
         for (const compiler::Allowance& allowance : policy_of(*later)) {
-            EXPECT_EQ(ask(*earlier, compiler::call_number(allowance), arguments_for(allowance)), SECCOMP_RET_ALLOW)
+            EXPECT_EQ(ask(*earlier, compiler::call_number(allowance), arguments_for(allowance)),
+                      SECCOMP_RET_ALLOW)
                 << allowance.where << ": " << allowance.text;
         }
     }

@@ -52,7 +52,8 @@ TEST(Policy, TheCommentAboveOrBehindIsTheReason) {
 }
 
 TEST(Policy, MarkersEndWhereTheNextBegins) {
-    const auto allowances = parse("kill: arg1 == SIGABRT justify: a reason,\n  on two lines rare: only once\n");
+    const auto allowances =
+        parse("kill: arg1 == SIGABRT justify: a reason,\n  on two lines rare: only once\n");
     EXPECT_EQ(allowances[0].justify, "a reason, on two lines");
     EXPECT_EQ(allowances[0].rare, "only once");
 }

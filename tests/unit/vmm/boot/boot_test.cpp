@@ -41,7 +41,8 @@ protected:
 TEST_F(BootTest, StartInfoLeadsToCmdlineInitrdAndMemoryMap) {
     const std::vector<std::byte> initrd(5000, std::byte{0x42});
     const UniqueFd initrd_file = file_of(initrd);
-    const auto entry = load(memory, {.kernel = kernel, .initrd = initrd_file, .cmdline = "job=hello", .cpus = 2});
+    const auto entry =
+        load(memory, {.kernel = kernel, .initrd = initrd_file, .cmdline = "job=hello", .cpus = 2});
     ASSERT_TRUE(entry.has_value()) << entry.error().what;
     const std::uint64_t info = entry->argument.value();
     EXPECT_EQ(at<std::uint32_t>(info), 0x336ec578U);
@@ -109,7 +110,8 @@ protected:
     }
     static std::uint8_t sum(std::span<const std::byte> bytes) {
         std::uint8_t total = 0;
-        for (const std::byte byte : bytes) total = static_cast<std::uint8_t>(total + std::to_integer<std::uint8_t>(byte));
+        for (const std::byte byte : bytes)
+            total = static_cast<std::uint8_t>(total + std::to_integer<std::uint8_t>(byte));
         return total;
     }
     std::vector<std::byte> find(std::string_view signature) {

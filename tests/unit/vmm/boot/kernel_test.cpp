@@ -63,16 +63,25 @@ constexpr std::size_t kNotes = 0x200;
 constexpr std::size_t kText = 0x400;
 Image good_elf() {
     Image elf{0x500};
-    elf.text(0, "\x7f" "ELF").put<std::uint8_t>(4, 2).put<std::uint8_t>(5, 1);
+    elf.text(0, "\x7f"
+                "ELF")
+        .put<std::uint8_t>(4, 2)
+        .put<std::uint8_t>(5, 1);
     elf.put<std::uint16_t>(16, 2).put<std::uint16_t>(18, 62);
     elf.put<std::uint64_t>(24, kLoadAt + 8).put<std::uint64_t>(32, kPhdr0);
     elf.put<std::uint16_t>(54, 56).put<std::uint16_t>(56, 2);
-    elf.put<std::uint32_t>(kPhdr0, 1).put<std::uint64_t>(kPhdr0 + 8, kText).put<std::uint64_t>(kPhdr0 + 24, kLoadAt);
+    elf.put<std::uint32_t>(kPhdr0, 1)
+        .put<std::uint64_t>(kPhdr0 + 8, kText)
+        .put<std::uint64_t>(kPhdr0 + 24, kLoadAt);
     elf.put<std::uint64_t>(kPhdr0 + 32, 0x100).put<std::uint64_t>(kPhdr0 + 40, 0x2000);
-    elf.put<std::uint32_t>(kPhdr1, 4).put<std::uint64_t>(kPhdr1 + 8, kNotes).put<std::uint64_t>(kPhdr1 + 32, 32);
+    elf.put<std::uint32_t>(kPhdr1, 4)
+        .put<std::uint64_t>(kPhdr1 + 8, kNotes)
+        .put<std::uint64_t>(kPhdr1 + 32, 32);
     // Another note first: the search must step over it.
     elf.put<std::uint32_t>(kNotes, 0).put<std::uint32_t>(kNotes + 4, 0).put<std::uint32_t>(kNotes + 8, 7);
-    elf.put<std::uint32_t>(kNotes + 12, 4).put<std::uint32_t>(kNotes + 16, 4).put<std::uint32_t>(kNotes + 20, 18);
+    elf.put<std::uint32_t>(kNotes + 12, 4)
+        .put<std::uint32_t>(kNotes + 16, 4)
+        .put<std::uint32_t>(kNotes + 20, 18);
     elf.text(kNotes + 24, std::string_view{"Xen\0", 4}).put<std::uint32_t>(kNotes + 28, kLoadAt + 0x10);
     elf.text(kText, "kernel text");
     elf.put<std::uint64_t>(kPhdr1 + 32, 32);
@@ -110,11 +119,15 @@ TEST_F(KernelTest, ElfWithABadHeaderIsRefused) {
 
 TEST_F(KernelTest, ElfSegmentOutsideRamIsRefused) {
     expect_refused(good_elf().put<std::uint64_t>(kPhdr0 + 24, 0), "kernel ELF segment lies below 1 MiB");
-    expect_refused(good_elf().put<std::uint64_t>(kPhdr0 + 24, 0xfffff), "kernel ELF segment lies below 1 MiB");
-    for (const std::uint64_t at : {kMemory - 0x1fff, kMemory, std::uint64_t{0xc0000000}, ~std::uint64_t{0} - 0xfff}) {
-        expect_refused(good_elf().put<std::uint64_t>(kPhdr0 + 24, at), "kernel ELF segment lies outside guest RAM");
+    expect_refused(good_elf().put<std::uint64_t>(kPhdr0 + 24, 0xfffff),
+                   "kernel ELF segment lies below 1 MiB");
+    for (const std::uint64_t at :
+         {kMemory - 0x1fff, kMemory, std::uint64_t{0xc0000000}, ~std::uint64_t{0} - 0xfff}) {
+        expect_refused(good_elf().put<std::uint64_t>(kPhdr0 + 24, at),
+                       "kernel ELF segment lies outside guest RAM");
     }
-    expect_refused(good_elf().put<std::uint64_t>(kPhdr0 + 40, ~0ULL), "kernel ELF segment lies outside guest RAM");
+    expect_refused(good_elf().put<std::uint64_t>(kPhdr0 + 40, ~0ULL),
+                   "kernel ELF segment lies outside guest RAM");
     expect_refused(good_elf().put<std::uint64_t>(kPhdr0 + 40, 0xff),
                    "kernel ELF segment is larger in the file than in memory");
 }
@@ -126,7 +139,9 @@ TEST_F(KernelTest, ElfSegmentThatEndsOutsideTheFileIsRefused) {
 
 TEST_F(KernelTest, ElfSegmentsThatOverlapAreRefused) {
     Image elf = good_elf();
-    elf.put<std::uint32_t>(kPhdr1, 1).put<std::uint64_t>(kPhdr1 + 24, kLoadAt + 0x1fff).put<std::uint64_t>(kPhdr1 + 40, 0x100);
+    elf.put<std::uint32_t>(kPhdr1, 1)
+        .put<std::uint64_t>(kPhdr1 + 24, kLoadAt + 0x1fff)
+        .put<std::uint64_t>(kPhdr1 + 40, 0x100);
     expect_refused(elf, "kernel ELF segments overlap");
 }
 
@@ -152,7 +167,9 @@ Image good_bzimage() {
     image.put<std::uint16_t>(0x1fe, 0xaa55).put<std::uint16_t>(0x200, 0x6aeb).text(0x202, "HdrS");
     image.put<std::uint16_t>(0x206, 0x020f).put<std::uint32_t>(0x22c, 0x7fffffff);
     image.put<std::uint32_t>(0x230, 0x200000).put<std::uint8_t>(0x234, 1).put<std::uint16_t>(0x236, 1);
-    image.put<std::uint32_t>(0x238, 2047).put<std::uint64_t>(0x258, 0x1000000).put<std::uint32_t>(0x260, 0x800000);
+    image.put<std::uint32_t>(0x238, 2047)
+        .put<std::uint64_t>(0x258, 0x1000000)
+        .put<std::uint32_t>(0x260, 0x800000);
     image.text(kSetupSize, "protected mode");
     return image;
 }
@@ -172,7 +189,8 @@ TEST_F(KernelTest, BzImageThatIsNoneOrTooOldIsRefused) {
     expect_refused(Image{2}, "kernel file is too short to be one");
     expect_refused(Image{0x200}, "kernel is neither an ELF nor a bzImage (too short)");
     expect_refused(Image{0x2000}, "kernel is neither an ELF nor a bzImage");
-    expect_refused(good_bzimage().put<std::uint16_t>(0x206, 0x020b), "bzImage is older than boot protocol 2.12");
+    expect_refused(good_bzimage().put<std::uint16_t>(0x206, 0x020b),
+                   "bzImage is older than boot protocol 2.12");
     expect_refused(good_bzimage().put<std::uint16_t>(0x236, 0), "bzImage has no 64-bit entry point");
     expect_refused(good_bzimage().put<std::uint8_t>(0x201, 0x20), "bzImage has a short setup header");
 }
@@ -185,15 +203,20 @@ TEST_F(KernelTest, BzImageThatIsCutOffIsRefused) {
     image.resize(kSetupSize + 0xfff);
     expect_refused(image, "bzImage is truncated");
     expect_refused(good_bzimage().put<std::uint32_t>(0x1f4, 0xffffffff), "bzImage is truncated");
-    expect_refused(good_bzimage().put<std::uint8_t>(0x1f1, 255), "bzImage is truncated: it has no kernel part");
+    expect_refused(good_bzimage().put<std::uint8_t>(0x1f1, 255),
+                   "bzImage is truncated: it has no kernel part");
 }
 
 TEST_F(KernelTest, BzImageThatDoesNotFitIsRefused) {
-    expect_refused(good_bzimage().put<std::uint32_t>(0x260, 0x3000001), "guest memory is too small for this kernel");
-    expect_refused(good_bzimage().put<std::uint32_t>(0x260, 0xffffffff), "guest memory is too small for this kernel");
-    expect_refused(good_bzimage().put<std::uint64_t>(0x258, ~0ULL), "bzImage wants to be loaded outside guest RAM");
+    expect_refused(good_bzimage().put<std::uint32_t>(0x260, 0x3000001),
+                   "guest memory is too small for this kernel");
+    expect_refused(good_bzimage().put<std::uint32_t>(0x260, 0xffffffff),
+                   "guest memory is too small for this kernel");
+    expect_refused(good_bzimage().put<std::uint64_t>(0x258, ~0ULL),
+                   "bzImage wants to be loaded outside guest RAM");
     expect_refused(good_bzimage().put<std::uint32_t>(0x230, 0x300000), "bzImage has an impossible alignment");
-    expect_refused(good_bzimage().put<std::uint32_t>(0x230, 0x80000000), "bzImage has an impossible alignment");
+    expect_refused(good_bzimage().put<std::uint32_t>(0x230, 0x80000000),
+                   "bzImage has an impossible alignment");
     expect_refused(good_bzimage().put<std::uint8_t>(0x234, 0).put<std::uint64_t>(0x258, 0x1000),
                    "bzImage wants to be loaded outside guest RAM");
 }

@@ -42,7 +42,9 @@ public:
     explicit Validator(const json& schema) {
         for (const json& entry : schema) {
             EXPECT_TRUE(entries_[entry["meta-type"] == "command" || entry["meta-type"] == "event"]
-                            .emplace(entry["name"], entry).second) << entry;
+                            .emplace(entry["name"], entry)
+                            .second)
+                << entry;
         }
     }
     const std::map<std::string, json>& messages() const { return entries_.at(true); }
@@ -127,7 +129,8 @@ TEST_F(ProtocolTest, ArgumentsAreCheckedAgainstTheSchema) {
     expect_error(R"({"execute":"qmp_capabilities","arguments":{"x":1}})", "GenericError",
                  "Parameter 'x' is unexpected");
     EXPECT_FALSE(session.negotiated);
-    EXPECT_EQ(ask(R"({"execute":"qmp_capabilities","arguments":{"enable":[]}})"), (json{{"return", json::object()}}));
+    EXPECT_EQ(ask(R"({"execute":"qmp_capabilities","arguments":{"enable":[]}})"),
+              (json{{"return", json::object()}}));
     EXPECT_TRUE(session.negotiated);
 }
 
@@ -158,8 +161,9 @@ TEST_F(ProtocolTest, MalformedMessagesGetQemusWords) {
 }
 
 TEST_F(ProtocolTest, BytesThatAreNoJsonAreAnError) {
-    for (const std::string_view text : {"{", "}", "nul", "", "{\"execute\":}", "{\"a\":1e400}", "{\"execute\":\"\xc3(\"}",
-                                        "\"\\ud800\"", "{\"execute\":\"stop\"}}"}) {
+    for (const std::string_view text :
+         {"{", "}", "nul", "", "{\"execute\":}", "{\"a\":1e400}", "{\"execute\":\"\xc3(\"}", "\"\\ud800\"",
+          "{\"execute\":\"stop\"}}"}) {
         const json reply = ask(text);
         EXPECT_EQ(reply["error"]["class"], "GenericError") << text;
         EXPECT_TRUE(reply["error"]["desc"].get<std::string>().starts_with("JSON parse error")) << reply;
@@ -167,7 +171,8 @@ TEST_F(ProtocolTest, BytesThatAreNoJsonAreAnError) {
 }
 
 TEST_F(ProtocolTest, IdOfAnyTypeComesBackWithResultsAndErrors) {
-    for (const char* const id : {"1", "18446744073709551615", "null", "\"x\\u0000y\"", "[1,{\"a\":null}]", "-0.5"}) {
+    for (const char* const id :
+         {"1", "18446744073709551615", "null", "\"x\\u0000y\"", "[1,{\"a\":null}]", "-0.5"}) {
         const json expected = json::parse(id);
         EXPECT_EQ(ask(std::string{R"({"execute":"query-name","id":)"} + id + "}").at("id"), expected);
         EXPECT_EQ(ask(std::string{R"({"execute":"nope","id":)"} + id + "}").at("id"), expected);
@@ -221,7 +226,8 @@ TEST_F(ProtocolTest, EventsCarryTimeAndData) {
     const json host = json::parse(describe({.kind = EventKind::Reset, .cause = Cause::HostQmpSystemReset}));
     EXPECT_EQ(host["data"], (json{{"guest", false}, {"reason", "host-qmp-system-reset"}}));
     EXPECT_FALSE(json::parse(describe({.kind = EventKind::Stop})).contains("data"));
-    const json panic = json::parse(describe({.kind = EventKind::GuestPanicked, .action = PanicAction::Pause}));
+    const json panic =
+        json::parse(describe({.kind = EventKind::GuestPanicked, .action = PanicAction::Pause}));
     EXPECT_EQ(panic["data"], (json{{"action", "pause"}}));
 }
 

@@ -23,9 +23,12 @@ Items scan(std::string_view all, std::size_t piece = 1 << 20) {
 }
 
 TEST(Scanner, TextsBackToBackAreTakenApart) {
-    EXPECT_EQ(scan(R"({"a":[1,2]}{} [3]"x" 12 true )"),
-              (Items{{Kind::Text, R"({"a":[1,2]})"}, {Kind::Text, "{}"}, {Kind::Text, "[3]"},
-                     {Kind::Text, R"("x")"}, {Kind::Text, "12"}, {Kind::Text, "true"}}));
+    EXPECT_EQ(scan(R"({"a":[1,2]}{} [3]"x" 12 true )"), (Items{{Kind::Text, R"({"a":[1,2]})"},
+                                                               {Kind::Text, "{}"},
+                                                               {Kind::Text, "[3]"},
+                                                               {Kind::Text, R"("x")"},
+                                                               {Kind::Text, "12"},
+                                                               {Kind::Text, "true"}}));
 }
 
 TEST(Scanner, SplittingAnywhereChangesNothing) {

@@ -46,7 +46,8 @@ protected:
         return turns;
     }
     static void put(const UniqueFd& client, std::string_view text) {
-        ASSERT_EQ(::send(client.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+        ASSERT_EQ(::send(client.get(), text.data(), text.size(), MSG_NOSIGNAL),
+                  static_cast<ssize_t>(text.size()));
     }
     static std::string take(const UniqueFd& client) {
         std::string all;
@@ -81,7 +82,8 @@ TEST_F(ServerTest, ClientIsGreetedAndAnswered) {
     turn();
     EXPECT_THAT(take(client), HasSubstr("{\"QMP\":"));
     EXPECT_EQ(say(client, kNegotiate), "{\"return\":{}}\r\n");
-    EXPECT_EQ(say(client, R"({"execute":"query-name","id":7})"), "{\"id\":7,\"return\":{\"name\":\"kelp\"}}\r\n");
+    EXPECT_EQ(say(client, R"({"execute":"query-name","id":7})"),
+              "{\"id\":7,\"return\":{\"name\":\"kelp\"}}\r\n");
 }
 
 TEST_F(ServerTest, CommandsSplitAndJoinedAreAnsweredInOrder) {
@@ -163,7 +165,8 @@ TEST_F(ServerTest, MessageBeyondTheLimitEndsItsClientOnly) {
         const UniqueFd client = negotiated();
         std::string_view rest = bad;
         while (!rest.empty()) {
-            const ssize_t put = ::send(client.get(), rest.data(), std::min<std::size_t>(rest.size(), 4096), MSG_NOSIGNAL);
+            const ssize_t put =
+                ::send(client.get(), rest.data(), std::min<std::size_t>(rest.size(), 4096), MSG_NOSIGNAL);
             if (put < 0) break;
             rest.remove_prefix(static_cast<std::size_t>(put));
             turn();

@@ -54,22 +54,26 @@ struct IoDisks : testing::TestWithParam<DiskEngine> {
         return byte;
     }
 };
-INSTANTIATE_TEST_SUITE_P(Engines, IoDisks,
-                         testing::Values(DiskEngine::UringIfPermitted, DiskEngine::Plain),
+INSTANTIATE_TEST_SUITE_P(Engines, IoDisks, testing::Values(DiskEngine::UringIfPermitted, DiskEngine::Plain),
                          [](const auto& engine) {
                              return engine.param == DiskEngine::Plain ? "Plain" : "Uring";
                          });
 
 TEST_P(IoDisks, WhatIsWrittenIsReadBack) {
-    EXPECT_EQ(perform({.op = Op::Write, .resource = kDisk, .offset = 4096, .length = 8192,
-                       .slot = filled('w', 8192)}).status,
-              Status::Ok);
+    EXPECT_EQ(
+        perform(
+            {.op = Op::Write, .resource = kDisk, .offset = 4096, .length = 8192, .slot = filled('w', 8192)})
+            .status,
+        Status::Ok);
     EXPECT_EQ(byte_at(4095), '\0');
     EXPECT_EQ(byte_at(4096), 'w');
     EXPECT_EQ(byte_at(4096 + 8191), 'w');
     EXPECT_EQ(byte_at(4096 + 8192), '\0');
 
-    auto read = perform({.op = Op::Read, .resource = kDisk, .offset = 4096, .length = 8192,
+    auto read = perform({.op = Op::Read,
+                         .resource = kDisk,
+                         .offset = 4096,
+                         .length = 8192,
                          .slot = std::move(*client->take_slot())});
     EXPECT_EQ(read.status, Status::Ok);
     ASSERT_EQ(read.length, 8192U);
@@ -78,8 +82,12 @@ TEST_P(IoDisks, WhatIsWrittenIsReadBack) {
 
 TEST_P(IoDisks, EdgesOfTheDiskHold) {
     const auto read = [this](std::uint64_t offset, std::uint32_t length) {
-        return perform({.op = Op::Read, .resource = kDisk, .offset = offset, .length = length,
-                        .slot = std::move(*client->take_slot())}).status;
+        return perform({.op = Op::Read,
+                        .resource = kDisk,
+                        .offset = offset,
+                        .length = length,
+                        .slot = std::move(*client->take_slot())})
+            .status;
     };
     EXPECT_EQ(read(kSize - 512, 512), Status::Ok);
     EXPECT_EQ(read(kSize - 512, 513), Status::OutOfRange);
@@ -91,19 +99,25 @@ TEST_P(IoDisks, EdgesOfTheDiskHold) {
 }
 
 TEST_P(IoDisks, WritePastTheEndDoesNotGrowTheFile) {
-    EXPECT_EQ(perform({.op = Op::Write, .resource = kDisk, .offset = kSize - 512, .length = 1024,
-                       .slot = filled('x', 1024)}).status,
+    EXPECT_EQ(perform({.op = Op::Write,
+                       .resource = kDisk,
+                       .offset = kSize - 512,
+                       .length = 1024,
+                       .slot = filled('x', 1024)})
+                  .status,
               Status::OutOfRange);
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(::fstat(file.get(), &status), 0);
     EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), kSize);
     EXPECT_EQ(byte_at(kSize - 512), '\0');
 }
 
 TEST_P(IoDisks, ReadOnlyRefusesEverythingThatChanges) {
-    EXPECT_EQ(perform({.op = Op::Write, .resource = kReadOnlyDisk, .length = 512, .slot = filled('x', 512)}).status,
+    EXPECT_EQ(
+        perform({.op = Op::Write, .resource = kReadOnlyDisk, .length = 512, .slot = filled('x', 512)}).status,
+        Status::ReadOnly);
+    EXPECT_EQ(perform({.op = Op::Discard, .resource = kReadOnlyDisk, .length = 4096}).status,
               Status::ReadOnly);
-    EXPECT_EQ(perform({.op = Op::Discard, .resource = kReadOnlyDisk, .length = 4096}).status, Status::ReadOnly);
     EXPECT_EQ(perform({.op = Op::WriteZeroes, .resource = kReadOnlyDisk, .length = 4096}).status,
               Status::ReadOnly);
     EXPECT_EQ(perform({.op = Op::Flush, .resource = kReadOnlyDisk}).status, Status::Ok);
@@ -112,7 +126,8 @@ TEST_P(IoDisks, ReadOnlyRefusesEverythingThatChanges) {
 
 TEST_P(IoDisks, DiscardAndWriteZeroesReadAsZeroesAndKeepTheirBounds) {
     for (const Op op : {Op::Discard, Op::WriteZeroes}) {
-        perform({.op = Op::Write, .resource = kDisk, .offset = 0, .length = 16384, .slot = filled('x', 16384)});
+        perform(
+            {.op = Op::Write, .resource = kDisk, .offset = 0, .length = 16384, .slot = filled('x', 16384)});
         EXPECT_EQ(perform({.op = op, .resource = kDisk, .offset = 4096, .length = 8192}).status, Status::Ok);
         EXPECT_EQ(byte_at(4095), 'x');
         EXPECT_EQ(byte_at(4096), '\0');
@@ -129,7 +144,8 @@ TEST_P(IoDisks, WriteZeroesWorksWhereOnlyHolesAreSupported) {
     made.push_back({.file = must(memory.duplicate()), .size_bytes = kSize});
     disks.emplace(must(Disks::create(std::move(made), ring, GetParam())));
     perform({.op = Op::Write, .resource = kDisk, .length = 8192, .slot = filled('x', 8192)});
-    EXPECT_EQ(perform({.op = Op::WriteZeroes, .resource = kDisk, .offset = 0, .length = 4096}).status, Status::Ok);
+    EXPECT_EQ(perform({.op = Op::WriteZeroes, .resource = kDisk, .offset = 0, .length = 4096}).status,
+              Status::Ok);
     char bytes[2]{};
     ASSERT_EQ(::pread(memory.get(), bytes, 1, 0), 1);
     ASSERT_EQ(::pread(memory.get(), bytes + 1, 1, 4096), 1);
@@ -139,8 +155,12 @@ TEST_P(IoDisks, WriteZeroesWorksWhereOnlyHolesAreSupported) {
 
 TEST_P(IoDisks, FileThatBecameShorterIsAnIoError) {
     ASSERT_EQ(::ftruncate(file.get(), 4096 + 100), 0);
-    EXPECT_EQ(perform({.op = Op::Read, .resource = kDisk, .offset = 4096, .length = 512,
-                       .slot = std::move(*client->take_slot())}).status,
+    EXPECT_EQ(perform({.op = Op::Read,
+                       .resource = kDisk,
+                       .offset = 4096,
+                       .length = 512,
+                       .slot = std::move(*client->take_slot())})
+                  .status,
               Status::IoError);
 }
 
@@ -153,8 +173,12 @@ TEST_P(IoDisks, DiskThatIsNotThereIsUnsupported) {
 TEST_P(IoDisks, ManyAtOnceAllComplete) {
     constexpr std::uint32_t kCount = kSlotCount;
     for (std::uint32_t i = 0; i < kCount; ++i) {
-        test::submit(*client, {.op = Op::Write, .resource = kDisk, .offset = i * 4096ULL, .length = 4096,
-                               .slot = filled(static_cast<char>('a' + i % 26), 4096), .cookie = i});
+        test::submit(*client, {.op = Op::Write,
+                               .resource = kDisk,
+                               .offset = i * 4096ULL,
+                               .length = 4096,
+                               .slot = filled(static_cast<char>('a' + i % 26), 4096),
+                               .cookie = i});
         disks->start(must(ring.take()).value());
     }
     std::vector<bool> seen(kCount);
@@ -171,7 +195,8 @@ TEST_P(IoDisks, ManyAtOnceAllComplete) {
             ++done;
         }
     }
-    for (std::uint32_t i = 0; i < kCount; ++i) ASSERT_EQ(byte_at(i * 4096ULL), static_cast<char>('a' + i % 26));
+    for (std::uint32_t i = 0; i < kCount; ++i)
+        ASSERT_EQ(byte_at(i * 4096ULL), static_cast<char>('a' + i % 26));
 }
 
 TEST_P(IoDisks, DirectDiskReadsAndWritesSectors) {
@@ -179,9 +204,14 @@ TEST_P(IoDisks, DirectDiskReadsAndWritesSectors) {
     std::vector<Disk> made;
     made.push_back({.file = must(direct.duplicate()), .size_bytes = kSize, .direct = true});
     disks.emplace(must(Disks::create(std::move(made), ring, GetParam())));
-    EXPECT_EQ(perform({.op = Op::Write, .resource = kDisk, .offset = 512, .length = 512, .slot = filled('d', 512)}).status,
-              Status::Ok);
-    auto read = perform({.op = Op::Read, .resource = kDisk, .offset = 0, .length = 1024,
+    EXPECT_EQ(
+        perform({.op = Op::Write, .resource = kDisk, .offset = 512, .length = 512, .slot = filled('d', 512)})
+            .status,
+        Status::Ok);
+    auto read = perform({.op = Op::Read,
+                         .resource = kDisk,
+                         .offset = 0,
+                         .length = 1024,
                          .slot = std::move(*client->take_slot())});
     ASSERT_EQ(read.status, Status::Ok);
     EXPECT_EQ(read.slot.bytes(1024)[511], std::byte{0});

@@ -27,8 +27,11 @@ struct IoRing : testing::Test {
     Request read_request(std::uint32_t length, std::uint64_t cookie = 0) {
         auto slot = client->take_slot();
         EXPECT_TRUE(slot);
-        return {.op = Op::Read, .resource = ResourceId{0}, .length = length,
-                .slot = std::move(*slot), .cookie = cookie};
+        return {.op = Op::Read,
+                .resource = ResourceId{0},
+                .length = length,
+                .slot = std::move(*slot),
+                .cookie = cookie};
     }
     void put_raw_completion(shared::Completion completion) {
         Producer<shared::Completion> liar{raw.rings().completions};
@@ -47,8 +50,12 @@ TEST_F(IoRing, RequestArrivesAsItWasSentAndItsBytesComeBack) {
     ASSERT_TRUE(slot);
     const auto text = test::as_vector("hello");
     std::memcpy(slot->bytes(5).data(), text.data(), 5);
-    test::submit(*client, {.op = Op::Write, .resource = ResourceId{3}, .offset = 1ULL << 40,
-                           .length = 5, .slot = std::move(*slot), .cookie = 77});
+    test::submit(*client, {.op = Op::Write,
+                           .resource = ResourceId{3},
+                           .offset = 1ULL << 40,
+                           .length = 5,
+                           .slot = std::move(*slot),
+                           .cookie = 77});
 
     const Job job = expect_job();
     EXPECT_EQ(job.op, Op::Write);
@@ -91,7 +98,9 @@ TEST_F(IoRing, WhatWasReadIsWipedEvenIfNobodyLooked) {
     std::memset(job.bytes.data(), 0x77, 64);
     server.complete(job, Status::Ok, 64);
     server.publish();
-    { ASSERT_TRUE(test::next(*client)); }
+    {
+        ASSERT_TRUE(test::next(*client));
+    }
     EXPECT_EQ(raw.slot(0)[63], std::byte{0});
 }
 
@@ -101,7 +110,9 @@ TEST_F(IoRing, AFailedReadIsWipedWhole) {
     std::memset(job.bytes.data(), 0x77, 64);
     server.complete(job, Status::IoError);
     server.publish();
-    { ASSERT_TRUE(test::next(*client)); }
+    {
+        ASSERT_TRUE(test::next(*client));
+    }
     EXPECT_EQ(raw.slot(0)[63], std::byte{0});
 }
 
@@ -248,13 +259,17 @@ TEST_F(IoRing, RequestHeadThatJumpsCostsOnlyTheServer) {
 // And a compromised VMM against the I/O process.
 
 TEST_F(IoRing, RequestsOutsideOfTheArenaArePeerFaults) {
-    const shared::Request good{.offset = 0, .length = 512, .tag = 0, .slot = 0,
-                               .op = static_cast<std::uint8_t>(Op::Read), .resource = 0, .reserved = 0};
-    for (const auto& spoil : {+[](shared::Request& r) { r.slot = kSlotCount; },
-                              +[](shared::Request& r) { r.slot = kNoSlot; },
-                              +[](shared::Request& r) { r.length = kSlotSize + 1; },
-                              +[](shared::Request& r) { r.op = 0; },
-                              +[](shared::Request& r) { r.op = 8; }}) {
+    const shared::Request good{.offset = 0,
+                               .length = 512,
+                               .tag = 0,
+                               .slot = 0,
+                               .op = static_cast<std::uint8_t>(Op::Read),
+                               .resource = 0,
+                               .reserved = 0};
+    for (const auto& spoil :
+         {+[](shared::Request& r) { r.slot = kSlotCount; }, +[](shared::Request& r) { r.slot = kNoSlot; },
+          +[](shared::Request& r) { r.length = kSlotSize + 1; }, +[](shared::Request& r) { r.op = 0; },
+          +[](shared::Request& r) { r.op = 8; }}) {
         test::Shared fresh;
         auto victim = must(RequestRing::create(fresh.memory, EventFd{must(fresh.requests.duplicate())},
                                                EventFd{must(fresh.completions.duplicate())}));
@@ -279,8 +294,13 @@ TEST_F(IoRing, AVmmThatTakesNoCompletionsIsAPeerFaultAndNothingIsOverwritten) {
     Producer<shared::Request> liar{raw.rings().requests};
     std::uint32_t served = 0;
     for (std::uint32_t i = 0; i <= kRingEntries; ++i) {
-        ASSERT_TRUE(liar.put({.offset = 0, .length = 0, .tag = i, .slot = kNoSlot,
-                              .op = static_cast<std::uint8_t>(Op::Flush), .resource = 0, .reserved = 0}));
+        ASSERT_TRUE(liar.put({.offset = 0,
+                              .length = 0,
+                              .tag = i,
+                              .slot = kNoSlot,
+                              .op = static_cast<std::uint8_t>(Op::Flush),
+                              .resource = 0,
+                              .reserved = 0}));
         static_cast<void>(liar.publish());
         const auto job = server.take();
         if (!job) break;

@@ -51,11 +51,11 @@ TEST(Cpuid, OneCpuHasNoCoreBitsAndNoHtt) {
 TEST(Cpuid, WhatAGuestMustNotSeeIsCleared) {
     const CpuShape shape{.apic_id = 0, .cpus = 2};
     const auto one = shaped(1, 0, shape);
-    EXPECT_EQ(one.ecx & (1U << 3 | 1U << 5 | 1U << 15), 0U);  // MONITOR, VMX, PDCM
-    EXPECT_NE(one.ecx & 1U << 31, 0U);                        // hypervisor
-    EXPECT_EQ(shaped(7, 0, shape).ecx & 1U << 5, 0U);         // WAITPKG
-    EXPECT_EQ(shaped(0xa, 0, shape).eax, 0U);                 // PMU
-    EXPECT_EQ(shaped(0x80000001, 0, shape).ecx & 1U << 2, 0U);                      // SVM
+    EXPECT_EQ(one.ecx & (1U << 3 | 1U << 5 | 1U << 15), 0U);                            // MONITOR, VMX, PDCM
+    EXPECT_NE(one.ecx & 1U << 31, 0U);                                                  // hypervisor
+    EXPECT_EQ(shaped(7, 0, shape).ecx & 1U << 5, 0U);                                   // WAITPKG
+    EXPECT_EQ(shaped(0xa, 0, shape).eax, 0U);                                           // PMU
+    EXPECT_EQ(shaped(0x80000001, 0, shape).ecx & 1U << 2, 0U);                          // SVM
     EXPECT_EQ(shaped(0x40000001, 0, shape).eax & (1U << 4 | 1U << 10 | 1U << 14), 0U);  // async page faults
 }
 

@@ -26,7 +26,8 @@ protected:
         std::array<std::byte, 4> bytes{};
         power.read(kEventOffset, bytes);
         return std::to_integer<std::uint32_t>(bytes[0]) | std::to_integer<std::uint32_t>(bytes[1]) << 8 |
-               std::to_integer<std::uint32_t>(bytes[2]) << 16 | std::to_integer<std::uint32_t>(bytes[3]) << 24;
+               std::to_integer<std::uint32_t>(bytes[2]) << 16 |
+               std::to_integer<std::uint32_t>(bytes[3]) << 24;
     }
     irq::Line line{EventFd::create().value()};
     Requests requests;

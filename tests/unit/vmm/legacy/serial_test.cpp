@@ -11,7 +11,18 @@
 namespace holdfast::legacy {
 namespace {
 
-enum : std::uint64_t { RBR = 0, THR = 0, IER = 1, IIR = 2, FCR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCR = 7 };
+enum : std::uint64_t {
+    RBR = 0,
+    THR = 0,
+    IER = 1,
+    IIR = 2,
+    FCR = 2,
+    LCR = 3,
+    MCR = 4,
+    LSR = 5,
+    MSR = 6,
+    SCR = 7
+};
 
 class Collector final : public ConsoleSink {
 public:

@@ -56,9 +56,8 @@ public:
         return {};
     }
     void detach(std::uint64_t address, const EventFd& event) noexcept override {
-        std::erase_if(bells, [&](const Bell& bell) {
-            return bell.address == address && bell.event == &event;
-        });
+        std::erase_if(bells,
+                      [&](const Bell& bell) { return bell.address == address && bell.event == &event; });
     }
     /// What KVM does on a guest write: true if the write ends there.
     bool ring(std::uint64_t address) const {

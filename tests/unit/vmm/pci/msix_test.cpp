@@ -26,9 +26,7 @@ protected:
         write(16 * vector + 4, static_cast<std::uint32_t>(address >> 32));
         write(16 * vector + 8, data);
     }
-    void mask(unsigned vector, bool masked) {
-        write<std::uint32_t>(16 * vector + 12, masked ? 1 : 0);
-    }
+    void mask(unsigned vector, bool masked) { write<std::uint32_t>(16 * vector + 12, masked ? 1 : 0); }
     int triggers(unsigned vector) { return source.vectors[vector]->triggers; }
 
     irq::FakeMsi source;

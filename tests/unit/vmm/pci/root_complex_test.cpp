@@ -24,8 +24,7 @@ public:
 
 class TestFunction final : public Function {
 public:
-    TestFunction()
-        : Function{{.vendor = 0x1234, .device = 0x5678, .class_code = 0x123456, .revision = 9}} {
+    TestFunction() : Function{{.vendor = 0x1234, .device = 0x5678, .class_code = 0x123456, .revision = 9}} {
         add_bar(0, 0x1000, BarWidth::Bits32, window);
         add_bar(2, 0x10000, BarWidth::Bits64, window);
         const std::array first{std::byte{0x09}, std::byte{0}, std::byte{0xaa}, std::byte{0xbb},

@@ -132,8 +132,8 @@ TEST_F(BlockTest, RequestPastTheEndOrOffSectorsIsAnErrorAndReachesNoDisk) {
     const std::uint64_t end = kDiskSize / 512;
     unsigned answered = 0;
     for (const auto& [sector, bytes] :
-         {Case{end, 512}, Case{end - 1, 1024}, Case{~0ULL, 512}, Case{~0ULL / 512, 512},
-          Case{end + 1, 512}, Case{0, 511}, Case{0, 1}}) {
+         {Case{end, 512}, Case{end - 1, 1024}, Case{~0ULL, 512}, Case{~0ULL / 512, 512}, Case{end + 1, 512},
+          Case{0, 511}, Case{0, 1}}) {
         for (const std::uint32_t type : {0U, 1U}) {
             request(type, sector, bytes);
             EXPECT_EQ(status(), 1U) << sector << " " << bytes;

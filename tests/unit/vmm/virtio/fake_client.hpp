@@ -18,8 +18,7 @@ class FakeClient final : public Client {
 public:
     // The arena is not initialised: most of it is never touched.
     explicit FakeClient(std::size_t slots = 128)
-        : arena_{std::make_unique_for_overwrite<std::byte[]>(slots * kSlotSize)},
-          given_out_(slots, false) {}
+        : arena_{std::make_unique_for_overwrite<std::byte[]>(slots * kSlotSize)}, given_out_(slots, false) {}
 
     std::optional<Slot> take_slot() noexcept override {
         for (std::size_t i = 0; i < given_out_.size(); ++i) {
@@ -46,15 +45,13 @@ public:
     const EventFd& completions() const noexcept override { return event_; }
 
     /// Completes a queued request; `length` counts for Read and Receive.
-    void complete(std::size_t index, Status status = Status::Ok,
-                  std::optional<std::uint32_t> length = {}) {
+    void complete(std::size_t index, Status status = Status::Ok, std::optional<std::uint32_t> length = {}) {
         Request request = std::move(queued.at(index));
         queued.erase(queued.begin() + static_cast<std::ptrdiff_t>(index));
         const bool reads = request.op == Op::Read || request.op == Op::Receive;
-        const std::uint32_t answered =
-            reads && status == Status::Ok ? length.value_or(request.length) : 0;
-        done_.push_back({request.resource, request.op, status, answered, std::move(request.slot),
-                         request.cookie});
+        const std::uint32_t answered = reads && status == Status::Ok ? length.value_or(request.length) : 0;
+        done_.push_back(
+            {request.resource, request.op, status, answered, std::move(request.slot), request.cookie});
         event_.signal();
     }
     /// Answers the first posted Receive of a resource with these bytes.
@@ -77,13 +74,11 @@ public:
                 continue;
             }
             const bool flush = request.op == Op::Flush;
-            if (!flush &&
-                (request.offset > disk.size() || request.length > disk.size() - request.offset)) {
+            if (!flush && (request.offset > disk.size() || request.length > disk.size() - request.offset)) {
                 complete(i, Status::OutOfRange);
                 continue;
             }
-            const auto part =
-                flush ? std::span<std::byte>{} : disk.subspan(request.offset, request.length);
+            const auto part = flush ? std::span<std::byte>{} : disk.subspan(request.offset, request.length);
             if (request.op == Op::Read)
                 std::memcpy(request.slot.bytes(part.size()).data(), part.data(), part.size());
             if (request.op == Op::Write)
@@ -104,9 +99,7 @@ private:
     std::span<std::byte> slot_bytes(std::uint32_t index) noexcept override {
         return {arena_.get() + index * kSlotSize, kSlotSize};
     }
-    void give_back(std::uint32_t index, std::uint32_t) noexcept override {
-        given_out_[index] = false;
-    }
+    void give_back(std::uint32_t index, std::uint32_t) noexcept override { given_out_[index] = false; }
 
     std::unique_ptr<std::byte[]> arena_;
     std::vector<bool> given_out_;

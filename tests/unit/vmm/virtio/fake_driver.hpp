@@ -38,8 +38,7 @@ struct Board {
     }
 
     memcrypt::GuestMemory memory =
-        memcrypt::GuestMemory::create_plain(
-            std::array{memcrypt::GuestMemory::Range{GuestAddr{0}, kRamSize}})
+        memcrypt::GuestMemory::create_plain(std::array{memcrypt::GuestMemory::Range{GuestAddr{0}, kRamSize}})
             .value();
     bus::Bus bus;
     irq::FakeMsi msi;
@@ -63,12 +62,12 @@ struct DriverQueue {
     std::uint64_t bell = 0;
     std::uint16_t next_available = 0;
 
-    void describe(std::uint16_t index, std::uint64_t address, std::uint32_t length,
-                  unsigned flags = 0, unsigned next = 0) const {
+    void describe(std::uint16_t index, std::uint64_t address, std::uint32_t length, unsigned flags = 0,
+                  unsigned next = 0) const {
         describe_at(descriptors, index, address, length, flags, next);
     }
-    void describe_at(std::uint64_t table, std::uint16_t index, std::uint64_t address,
-                     std::uint32_t length, unsigned flags = 0, unsigned next = 0) const {
+    void describe_at(std::uint64_t table, std::uint16_t index, std::uint64_t address, std::uint32_t length,
+                     unsigned flags = 0, unsigned next = 0) const {
         const spec::Desc desc{.addr = address,
                               .len = length,
                               .flags = static_cast<std::uint16_t>(flags),
@@ -80,16 +79,12 @@ struct DriverQueue {
         put16(available + 2, next_available);
     }
     void put16(std::uint64_t at, std::uint16_t value) const {
-        memory->store_release(GuestAddr{at}, value)
-            .value();  // as a driver must: the device may be at work
+        memory->store_release(GuestAddr{at}, value).value();  // as a driver must: the device may be at work
     }
-    std::uint16_t get16(std::uint64_t at) const {
-        return memory->load_acquire(GuestAddr{at}).value();
-    }
+    std::uint16_t get16(std::uint64_t at) const { return memory->load_acquire(GuestAddr{at}).value(); }
     std::uint16_t used_index() const { return get16(used + 2); }
     spec::UsedElem used_element(unsigned index) const {
-        return memory->read_value<spec::UsedElem>(GuestAddr{used + 4 + 8ULL * (index % size)})
-            .value();
+        return memory->read_value<spec::UsedElem>(GuestAddr{used + 4 + 8ULL * (index % size)}).value();
     }
     std::uint16_t used_flags() const { return get16(used); }
     std::uint16_t available_event() const { return get16(used + 4 + 8ULL * size); }
@@ -105,8 +100,7 @@ public:
             if (config<std::uint8_t>(at) != pci::spec::CAP_VENDOR) continue;
             const auto type = config<std::uint8_t>(at + 3);
             capabilities[type] = at;
-            const std::uint64_t bar =
-                config<std::uint32_t>(0x10 + 4U * config<std::uint8_t>(at + 4)) & ~0xfU;
+            const std::uint64_t bar = config<std::uint32_t>(0x10 + 4U * config<std::uint8_t>(at + 4)) & ~0xfU;
             structures[type] = bar + config<std::uint32_t>(at + 8);
         }
     }

@@ -38,8 +38,7 @@ protected:
         board.turn();
     }
     std::size_t count(io::Op op) const {
-        return static_cast<std::size_t>(
-            std::ranges::count(board.client.queued, op, &io::Request::op));
+        return static_cast<std::size_t>(std::ranges::count(board.client.queued, op, &io::Request::op));
     }
     Board board;
     Net net;

@@ -49,9 +49,8 @@ TEST_F(TransportTest, FunctionIsAModernDevice) {
 }
 
 TEST_F(TransportTest, FeaturesAreRefusedWithoutVersion1OrBeyondTheOffer) {
-    for (const std::uint64_t features :
-         {std::uint64_t{0}, spec::F_EVENT_IDX, spec::F_VERSION_1 | 1,
-          spec::F_VERSION_1 | spec::F_ACCESS_PLATFORM, ~std::uint64_t{0}}) {
+    for (const std::uint64_t features : {std::uint64_t{0}, spec::F_EVENT_IDX, spec::F_VERSION_1 | 1,
+                                         spec::F_VERSION_1 | spec::F_ACCESS_PLATFORM, ~std::uint64_t{0}}) {
         driver->set_status(0);
         driver->set_status(spec::ACKNOWLEDGE | spec::DRIVER);
         driver->accept(features);
@@ -239,8 +238,7 @@ TEST_F(TransportTest, ConfigurationWindowReachesTheRegisters) {
           Aim{0, 0, 0xffffffff}}) {
         aim(bar, offset, length);
         driver->set_config<std::uint32_t>(window + 16, 0x80);
-        EXPECT_EQ(driver->config<std::uint32_t>(window + 16), 0x80U)
-            << offset;  // no register behind it
+        EXPECT_EQ(driver->config<std::uint32_t>(window + 16), 0x80U) << offset;  // no register behind it
         EXPECT_EQ(driver->status(), spec::ACKNOWLEDGE);
     }
 }

@@ -18,11 +18,8 @@ protected:
     QueueTest() { make(false); }
     void make(bool event_idx, bool indirect = true) {
         memory.fill_zero(GuestAddr{0x100000}, 0x10000).value();
-        driver = {.memory = &memory,
-                  .size = 8,
-                  .descriptors = 0x100000,
-                  .available = 0x104000,
-                  .used = 0x108000};
+        driver = {
+            .memory = &memory, .size = 8, .descriptors = 0x100000, .available = 0x104000, .used = 0x108000};
         queue = Queue::create(memory, layout(event_idx, indirect)).value();
     }
     QueueLayout layout(bool event_idx = false, bool indirect = true) const {
@@ -136,9 +133,9 @@ TEST_F(QueueTest, DescriptorNotWhollyInRamIsAGuestFault) {
         std::uint32_t length;
     };
     for (const auto& [address, length] :
-         {Case{kRamSize, 1}, Case{kRamSize - 1, 2}, Case{0, 0xffffffff}, Case{~0ULL, 1},
-          Case{~0ULL - 3, 8}, Case{0xe0000000, 16}, Case{0xfee00000, 4},
-          Case{0x100000000 + 4 * kPageSize - 1, 2}, Case{0xffffffff, 2}}) {
+         {Case{kRamSize, 1}, Case{kRamSize - 1, 2}, Case{0, 0xffffffff}, Case{~0ULL, 1}, Case{~0ULL - 3, 8},
+          Case{0xe0000000, 16}, Case{0xfee00000, 4}, Case{0x100000000 + 4 * kPageSize - 1, 2},
+          Case{0xffffffff, 2}}) {
         for (const unsigned flags : {0U, kWrite}) {
             make(false);
             offer(address, length, flags);
@@ -188,14 +185,14 @@ TEST_F(QueueTest, BadIndirectTablesAreGuestFaults) {
         unsigned flags;
         bool allowed;
     };
-    for (const Case& bad : {Case{"not negotiated", 0x300000, 16, kIndirect, false},
-                            Case{"nested", 0x310000, 16, kIndirect, true},
-                            Case{"with successor", 0x300000, 16, kIndirect | kNext, true},
-                            Case{"empty", 0x300000, 0, kIndirect, true},
-                            Case{"half an entry", 0x300000, 17, kIndirect, true},
-                            Case{"outside RAM", kRamSize - 8, 16, kIndirect, true},
-                            Case{"in MMIO", 0xe0000000, 16, kIndirect, true},
-                            Case{"wraps around", ~0ULL - 7, 16, kIndirect, true}}) {
+    for (const Case& bad :
+         {Case{"not negotiated", 0x300000, 16, kIndirect, false},
+          Case{"nested", 0x310000, 16, kIndirect, true},
+          Case{"with successor", 0x300000, 16, kIndirect | kNext, true},
+          Case{"empty", 0x300000, 0, kIndirect, true}, Case{"half an entry", 0x300000, 17, kIndirect, true},
+          Case{"outside RAM", kRamSize - 8, 16, kIndirect, true},
+          Case{"in MMIO", 0xe0000000, 16, kIndirect, true},
+          Case{"wraps around", ~0ULL - 7, 16, kIndirect, true}}) {
         SCOPED_TRACE(bad.what);
         make(false, bad.allowed);
         offer(bad.table, bad.bytes, bad.flags);
@@ -214,8 +211,7 @@ TEST_F(QueueTest, BadRingsAreRefused) {
         return !Queue::create(memory, bad).has_value();
     };
     for (const unsigned size : {0U, 3U, 7U, 0xffffU}) {
-        EXPECT_TRUE(fails([&](QueueLayout& bad) { bad.size = static_cast<std::uint16_t>(size); }))
-            << size;
+        EXPECT_TRUE(fails([&](QueueLayout& bad) { bad.size = static_cast<std::uint16_t>(size); })) << size;
     }
     EXPECT_TRUE(fails([](QueueLayout& bad) { bad.descriptors = GuestAddr{0x100008}; }));
     EXPECT_TRUE(fails([](QueueLayout& bad) { bad.available = GuestAddr{0x104001}; }));

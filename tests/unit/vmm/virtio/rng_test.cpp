@@ -35,8 +35,7 @@ TEST_F(RngTest, FillsWhatWasAskedForAndNothingElse) {
     EXPECT_EQ(queue.used_element(0).len.get(), 64U);
     unsigned set = 0;
     for (std::uint64_t i = 0; i < 64; ++i) {
-        set +=
-            board.memory.read_value<std::uint8_t>(GuestAddr{0x200000 + i}).value() != 0 ? 1U : 0U;
+        set += board.memory.read_value<std::uint8_t>(GuestAddr{0x200000 + i}).value() != 0 ? 1U : 0U;
     }
     EXPECT_GT(set, 40U);
     EXPECT_EQ(board.memory.read_value<std::uint64_t>(GuestAddr{0x200040}).value(), 0U);

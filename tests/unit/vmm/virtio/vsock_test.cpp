@@ -62,8 +62,7 @@ protected:
     }
     static std::vector<std::byte> message(std::uint32_t payload, std::uint32_t claimed) {
         std::vector<std::byte> bytes(32 + payload);
-        const io::VsockPacket packet{
-            .src_port = 5, .dst_port = 6, .len = claimed, .op = 5, .type = 1};
+        const io::VsockPacket packet{.src_port = 5, .dst_port = 6, .len = claimed, .op = 5, .type = 1};
         std::memcpy(bytes.data(), &packet, sizeof packet);
         for (std::uint32_t i = 0; i < payload; ++i) bytes[32 + i] = static_cast<std::byte>(i);
         return bytes;
@@ -148,8 +147,7 @@ TEST_F(VsockTest, BufferWithoutRoomForDataMakesTheDeviceAskForReset) {
 TEST_F(VsockTest, MalformedMessagesOfTheIoProcessAreDropped) {
     receive.describe(0, kBuffer, 4096, kWrite);
     receive.offer(0);
-    for (const auto& bad :
-         {std::vector<std::byte>(31), message(4, 5), message(4, 3), message(0, ~0U)}) {
+    for (const auto& bad : {std::vector<std::byte>(31), message(4, 5), message(4, 3), message(0, ~0U)}) {
         ASSERT_TRUE(board.client.deliver(io::kVsock, bad));
         board.turn();
     }

@@ -55,9 +55,7 @@ protected:
         queue.offer(0);
         driver->kick(0);
     }
-    std::uint16_t served() const {
-        return board.memory.load_acquire(GuestAddr{queue.used + 2}).value();
-    }
+    std::uint16_t served() const { return board.memory.load_acquire(GuestAddr{queue.used + 2}).value(); }
     Board board;
     Rng rng;
     UniqueFd outside;
@@ -83,8 +81,8 @@ TEST_F(WorkerTest, InputWakesTheThread) {
     input.offer(0);
     terminal->kick(0);
     ASSERT_EQ(::send(outside.get(), "x", 1, 0), 1);
-    EXPECT_TRUE(eventually(
-        [&] { return board.memory.load_acquire(GuestAddr{input.used + 2}).value() == 1; }));
+    EXPECT_TRUE(
+        eventually([&] { return board.memory.load_acquire(GuestAddr{input.used + 2}).value() == 1; }));
 }
 
 TEST_F(WorkerTest, NothingHappensWhilePausedAndAllOfItAfterwards) {

@@ -40,9 +40,7 @@ std::string ending_words(const Ending& ending) {
                             : fmt::format("exit status {}", ending.value);
 }
 
-UniqueFd eventfd() {
-    return expect(expect(EventFd::create()).fd().duplicate());
-}
+UniqueFd eventfd() { return expect(expect(EventFd::create()).fd().duplicate()); }
 
 // Must not wait for a listener that does not accept: the guest chooses when this is called.
 UniqueFd connect_now(const std::string& path) {
@@ -156,8 +154,8 @@ void Supervisor::start_boot() {
     const auto start = [&](const char* program, const UniqueFd& socket) {
         auto child = Child::start(programs_ + '/' + program, {}, socket, stdio);
         if (child) return std::move(*child);
-        throw Failure{Code::Programs, fmt::format("{} cannot be started", program),
-                      reason_of(child.error()), "look at the host's process limits; else reinstall Holdfast"};
+        throw Failure{Code::Programs, fmt::format("{} cannot be started", program), reason_of(child.error()),
+                      "look at the host's process limits; else reinstall Holdfast"};
     };
     boot_.emplace();
     // The VMM first: it has more to do before it needs the other.
@@ -197,11 +195,12 @@ void Supervisor::start_boot() {
 void Supervisor::start_passt() {
     // Not kept over a guest's reboot: the old connection may have stopped in the middle of a frame.
     auto [ours, theirs] = expect(socket_pair(SOCK_STREAM));
-    std::vector<std::string> arguments{"--foreground", "--quiet", "--mtu", fmt::to_string(resources_.net->mtu),
-                                       "--fd", fmt::to_string(kHandoverFd)};
+    std::vector<std::string> arguments{"--foreground", "--quiet",
+                                       "--mtu",        fmt::to_string(resources_.net->mtu),
+                                       "--fd",         fmt::to_string(kHandoverFd)};
     for (const Forward& forward : shape_.forwards) {
-        arguments.insert(arguments.end(),
-                         {"--tcp-ports", fmt::format("127.0.0.1/{}:{}", forward.host_port, forward.guest_port)});
+        arguments.insert(arguments.end(), {"--tcp-ports", fmt::format("127.0.0.1/{}:{}", forward.host_port,
+                                                                      forward.guest_port)});
     }
     auto child = Child::start(resources_.passt, arguments, theirs, {.err = resources_.vmm_log.get()});
     if (!child) {
@@ -284,7 +283,8 @@ void Supervisor::on_io_report() {
     }
     if (const auto* const request = std::get_if<io::VsockConnect>(&**report)) answer_vsock(*request);
     if (const auto* const failed = std::get_if<io::Failed>(&**report)) {
-        throw Failure{Code::IoFailed, fmt::format("the I/O process of '{}' gave up: the VM was stopped", shape_.name),
+        throw Failure{Code::IoFailed,
+                      fmt::format("the I/O process of '{}' gave up: the VM was stopped", shape_.name),
                       printable(failed->detail), "check disks, network and vsock path of the VM"};
     }
 }
@@ -307,8 +307,8 @@ void Supervisor::on_process_gone() {
 void Supervisor::explain_loss(const std::string& last_words) {
     wait_for_end(boot_->vmm, kLastWords);
     wait_for_end(boot_->io, kLastWords);
-    // A big VMM that a signal ended takes its time: its memory goes first. holdfast-io, which sees its sockets
-    // close before that, leaves with 0 then.
+    // A big VMM that a signal ended takes its time: its memory goes first. holdfast-io, which sees its
+    // sockets close before that, leaves with 0 then.
     if (!has_ended(boot_->vmm) && has_ended(boot_->io)) wait_for_end(boot_->vmm, kGrace);
     const auto ending_of = [](Child& child) {
         return has_ended(child) ? std::optional{expect(child.wait())} : std::nullopt;
@@ -336,7 +336,8 @@ void Supervisor::wait_for_end(Child& child, milliseconds limit) {
         const auto gone = polls.add(child.pidfd().get(), POLLIN);
         if (console_) console_->prepare(polls);
         polls.wait(left);
-        if (console_) [[maybe_unused]] const bool leave = console_->advance(polls);
+        if (console_) [[maybe_unused]]
+            const bool leave = console_->advance(polls);
         if (polls.ready(gone)) return;
     }
 }
@@ -357,7 +358,7 @@ void Supervisor::finish_boot() {
 }
 
 void Supervisor::limit_log() const {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(resources_.vmm_log.get(), &status) < 0 || status.st_size <= kMaxVmmLog) return;
     if (::ftruncate(resources_.vmm_log.get(), 0) < 0) return;
     constexpr std::string_view note = "holdfast: older lines were dropped\n";
@@ -365,7 +366,7 @@ void Supervisor::limit_log() const {
 }
 
 std::string Supervisor::log_tail() const {
-    struct stat status {};
+    struct stat status{};
     std::array<char, kTail> bytes;
     if (::fstat(resources_.vmm_log.get(), &status) < 0) return "its log cannot be read";
     const off_t start = std::max<off_t>(0, status.st_size - static_cast<off_t>(kTail));

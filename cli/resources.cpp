@@ -140,20 +140,6 @@ UniqueFd open_tap(const std::string& name, std::uint16_t& mtu) {
     return fd;
 }
 
-std::string find_passt() {
-    const char* const path = std::getenv("PATH");
-    std::string rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
-    rest += ":/usr/bin";
-    for (std::size_t start = 0; start < rest.size();) {
-        const std::size_t end = std::min(rest.find(':', start), rest.size());
-        const std::string candidate = rest.substr(start, end - start) + "/passt";
-        if (candidate.front() == '/' && ::access(candidate.c_str(), X_OK) == 0) return candidate;
-        start = end + 1;
-    }
-    throw Failure{Code::Passt, "--net user needs passt", "the program passt is not in PATH",
-                  "install it (apt install passt), or use --net tap=IF"};
-}
-
 // Locally administered, and the same for the same name, so that a guest keeps its leases.
 std::array<std::uint8_t, 6> mac_of(const std::string& name) {
     std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
@@ -222,6 +208,20 @@ Resources open_resources(const Shape& shape, const StateDirectory& directory) {
     all.console_log = open_log(directory.file(kConsoleLog), O_RDWR);
     all.vmm_log = open_log(directory.file(kVmmLog), O_RDWR | O_APPEND);
     return all;
+}
+
+std::string find_passt() {
+    const char* const path = std::getenv("PATH");
+    std::string rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+    rest += ":/usr/bin";
+    for (std::size_t start = 0; start < rest.size();) {
+        const std::size_t end = std::min(rest.find(':', start), rest.size());
+        const std::string candidate = rest.substr(start, end - start) + "/passt";
+        if (candidate.front() == '/' && ::access(candidate.c_str(), X_OK) == 0) return candidate;
+        start = end + 1;
+    }
+    throw Failure{Code::Passt, "--net user needs passt", "the program passt is not in PATH",
+                  "install it (apt install passt), or use --net tap=IF"};
 }
 
 std::string program_directory() {

@@ -50,6 +50,9 @@ struct Resources {
 
 [[nodiscard]] Resources open_resources(const Shape& shape, const StateDirectory& directory);
 
+/// The absolute path of passt. Throws HF-0206.
+[[nodiscard]] std::string find_passt();
+
 /// The directory of holdfast-vmm and holdfast-io: beside this program, or ../libexec/holdfast.
 [[nodiscard]] std::string program_directory();
 

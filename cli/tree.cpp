@@ -106,7 +106,7 @@ void declare_others(CLI::App& app, Invocation& out) {
 
     CLI::App* const doctor = add_verb<DoctorOptions>(
         app, out, "doctor", "what this host can do, what it cannot, why, and the fix");
-    add_flag<DoctorOptions>(doctor, out, "--json", &DoctorOptions::json, "print a JSON array of findings");
+    add_flag<DoctorOptions>(doctor, out, "--json", &DoctorOptions::json, "print one JSON object");
 }
 
 }  // namespace

@@ -435,11 +435,11 @@ std::uint32_t Vsock::next_packet(Connection& connection, std::span<std::byte> ou
         const std::size_t wanted = std::min<std::size_t>(room.size(), connection.credit());
         const ssize_t got = ::recv(connection.stream.get(), room.data(), wanted, MSG_DONTWAIT);
         if (got < 0 && errno == EINTR) return 0;
-        if (got < 0 && errno == EAGAIN) {
+        if (got < 0 && errno == EAGAIN && !connection.hung_up) {
             connection.readable = false;
             return 0;
         }
-        if (got <= 0) {
+        if (got <= 0) {  // with hung_up nothing more can come, whatever the error says
             connection.our_shutdown = connection.hung_up || got < 0 ? kBothWays : vsock::SHUTDOWN_F_SEND;
             if (connection.our_shutdown == kBothWays) connection.deadline = Clock::now() + kPatience;
             return 0;

@@ -95,6 +95,7 @@ public:
     Result<std::optional<Completion>> next_completion() noexcept override {
         const auto entry = HF_TRY(completions_.take());
         if (!entry) return std::optional<Completion>{};
+        if (armed_at_) learn();
         // The entry is what the other process claims; the flight is what we know.
         if (entry->tag >= flights_.size() || !flights_[entry->tag].busy) {
             return peer_fault("completion of a request that is not under way");
@@ -126,29 +127,24 @@ public:
     }
 
     bool arm() noexcept override {
-        if (expected_soon_ != 0 && spin()) return false;
-        return completions_.arm();
+        if (expected_soon_ != 0 && spin_.spin([this] { return completions_.pending(); })) return false;
+        if (!completions_.arm()) return false;
+        if (expected_soon_ != 0 && !armed_at_) armed_at_ = Clock::now();
+        return true;
     }
     const EventFd& completions() const noexcept override { return wake_us_; }
 
 private:
+    using Clock = std::chrono::steady_clock;
     struct Flight {
         Request request;
         bool busy = false;
     };
 
-    bool spin() const noexcept {
-        using Clock = std::chrono::steady_clock;
-        const auto end = Clock::now() + std::chrono::nanoseconds{kSpinNs};
-        do {
-            for (int i = 0; i < 16; ++i) {
-                if (completions_.pending()) return true;
-                __builtin_ia32_pause();
-            }
-        } while (Clock::now() < end);
-        return false;
+    void learn() noexcept {
+        spin_.slept(static_cast<std::uint64_t>((Clock::now() - *armed_at_).count()));
+        armed_at_.reset();
     }
-    static constexpr int kSpinNs = 20'000;
 
     std::span<std::byte> slot_bytes(std::uint32_t index) noexcept override { return memory_.slot(index); }
     void give_back(std::uint32_t index, std::uint32_t used) noexcept override {
@@ -165,6 +161,8 @@ private:
     Consumer<shared::Completion> completions_;
     FreeList<kRingEntries> free_tags_;
     std::array<Flight, kRingEntries> flights_{};
+    SpinBudget spin_;
+    std::optional<Clock::time_point> armed_at_;  ///< when we went to sleep for a completion
     std::uint32_t expected_soon_ = 0;  ///< requests under way that do not wait for the outside world
 };
 

@@ -7,11 +7,14 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <type_traits>
+
+#include <sched.h>
 
 #include "sys/eventfd.hpp"
 #include "sys/mapping.hpp"
@@ -190,24 +193,35 @@ private:
     Mapping mapping_;
 };
 
-/// How long to spin before sleeping, learned from how long sleeps last: waking costs 14-16 us
-/// (docs/measurements.md), so a sleep shorter than kLongest was not worth it.
+/// How long to spin before sleeping, learned from how long sleeps last. A short sleep is mostly the
+/// two wake-ups that it costs (14-16 us each by eventfd on a quiet machine, several times that on a
+/// busy one): spinning would have been better. After long ones it only takes the processor from
+/// somebody else. bench/io_ring_bench.cpp shows what either choice does.
 class SpinBudget {
 public:
     static constexpr std::uint32_t kLongestNs = 20'000;
-    [[nodiscard]] std::uint32_t ns() const noexcept { return ns_; }
-    /// Spinning found work: keep going.
-    void hit() noexcept {}
+    static constexpr std::uint64_t kShortSleepNs = 100'000;
     /// Spinning did not help; the sleep that followed lasted `slept_ns`.
-    void slept(std::uint64_t slept_ns) noexcept {
-        if (slept_ns < 2 * kLongestNs) {
-            ns_ = kLongestNs;
-        } else {
-            ns_ /= 2;
-        }
+    void slept(std::uint64_t slept_ns) noexcept { ns_ = slept_ns < kShortSleepNs ? kLongestNs : ns_ / 2; }
+
+    /// Spins until `ready()`; false when the budget is used up. Yields between looks: where the other
+    /// side waits for this very processor, it gets it at once instead of after the whole budget.
+    template <typename Ready>
+    [[nodiscard]] bool spin(Ready ready) const noexcept {
+        using Clock = std::chrono::steady_clock;
+        const auto end = Clock::now() + std::chrono::nanoseconds{ns_};
+        do {
+            for (int i = 0; i < kLooks; ++i) {
+                if (ready()) return true;
+                __builtin_ia32_pause();
+            }
+            ::sched_yield();
+        } while (Clock::now() < end);
+        return ready();
     }
 
 private:
+    static constexpr int kLooks = 32;
     std::uint32_t ns_ = kLongestNs;
 };
 

@@ -118,7 +118,7 @@ Result<void> Server::run() {
             if (++rounds % kRoundsBetweenLooks == 0) HF_TRY(wait(false));
             continue;
         }
-        if (spin(spin_.ns())) continue;
+        if (spin_.spin([this] { return ring_.pending() || disks_->reapable(); })) continue;
         if (!ring_.arm()) continue;
         const auto before = Clock::now();
         HF_TRY(wait(true));
@@ -129,17 +129,6 @@ Result<void> Server::run() {
 
 bool Server::over() const noexcept {
     return launcher_gone_ || (last_words_ && (console_->finished() || now_ >= *last_words_));
-}
-
-bool Server::spin(std::uint32_t ns) const noexcept {
-    const auto end = Clock::now() + std::chrono::nanoseconds{ns};
-    do {
-        for (int i = 0; i < 16; ++i) {
-            if (ring_.pending() || disks_->reapable()) return true;
-            __builtin_ia32_pause();
-        }
-    } while (Clock::now() < end);
-    return false;
 }
 
 int Server::timeout_ms() const noexcept {

@@ -49,7 +49,6 @@ private:
     Result<void> wait(bool block);
     Result<void> handle(std::uint64_t token, std::uint32_t events);
     Result<void> take_answers();
-    [[nodiscard]] bool spin(std::uint32_t ns) const noexcept;
     [[nodiscard]] int timeout_ms() const noexcept;
     [[nodiscard]] bool over() const noexcept;
 

@@ -43,7 +43,8 @@ void look_at_ima(Findings& out) {
     Finding finding{.group = kTrust, .id = "ima", .title = "IMA", .health = Health::Warn};
     const std::string directory = "/sys/kernel/security/ima";
     const auto count = first_line(directory + "/runtime_measurements_count");
-    if (count && std::atoll(count->c_str()) > 1) {
+    // One measurement is the boot aggregate, which every kernel with IMA makes.
+    if (count && *count != "0" && *count != "1") {
         finding.health = Health::Ok;
         finding.detail = fmt::format("measures; {} measurements so far", *count);
     } else if (count) {

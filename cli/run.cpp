@@ -38,17 +38,23 @@ void say_protection(const Shape& shape) {
                 memcrypt::tier_limit(shape.tier));
 }
 
-void say_end(const Shape& shape, const End& end) {
-    const char* words = "";
-    switch (end.reason) {
-        case EndReason::PowerOff: words = "the guest powered off"; break;
-        case EndReason::Failure: words = "the VM failed"; break;
-        case EndReason::Reboot: words = "the guest rebooted"; break;
-        case EndReason::Panic: words = "the guest panicked"; break;
-        case EndReason::Tampered: words = "guest memory was tampered with: the VM was stopped"; break;
-        case EndReason::Killed: words = "the VM was killed"; break;
+const char* end_words(EndReason reason) {
+    switch (reason) {
+        case EndReason::PowerOff: return "the guest powered off";
+        case EndReason::Failure: return "the VM failed";
+        case EndReason::Reboot: return "the guest rebooted";
+        case EndReason::Panic: return "the guest panicked";
+        case EndReason::Tampered: return "guest memory was tampered with: the VM was stopped";
+        case EndReason::Killed: return "the VM was killed";
     }
-    print_error("holdfast: {}: {}{}{}\n", shape.name, words, end.detail.empty() ? "" : ": ", end.detail);
+    return "";
+}
+
+// The VMM's detail may be the same words.
+void say_end(const Shape& shape, const End& end) {
+    const std::string_view words = end_words(end.reason);
+    const bool more = !end.detail.empty() && end.detail != words;
+    print_error("holdfast: {}: {}{}{}\n", shape.name, words, more ? ": " : "", more ? end.detail : "");
 }
 
 // Keeps the record true however the VM ends.

@@ -35,26 +35,24 @@ void add_name(CLI::App* verb, Invocation& out) {
     add_value<Options>(verb, out, "name", &Options::name, "the VM's name")->required()->type_name("NAME");
 }
 
+// `setting` is a row of the table, which lives as long as the program.
 void add_setting(CLI::App* verb, Invocation& out, const Setting& setting) {
-    const std::string key{setting.name};
-    const std::string flag = key == "name" ? key : "--" + key;
+    const std::string name{setting.name};
+    const std::string flag = name == "name" ? name : "--" + name;
     const std::string help{setting.help};
-    const auto settings = [&out]() -> Settings& { return options_of<RunOptions>(out).settings; };
+    const auto store = [&out, &setting](const std::vector<std::string>& values) {
+        options_of<RunOptions>(out).settings[std::string{setting.name}] = values;
+    };
     switch (setting.kind) {
-        case SettingKind::Flag:
-            verb->add_flag_callback(flag, [settings, key] { settings()[key] = {"true"}; }, help);
-            break;
+        case SettingKind::Flag: verb->add_flag_callback(flag, [store] { store({"true"}); }, help); break;
         case SettingKind::Text:
         case SettingKind::Number:
             verb->add_option_function<std::string>(
-                    flag, [settings, key](const std::string& value) { settings()[key] = {value}; }, help)
+                    flag, [store](const std::string& value) { store({value}); }, help)
                 ->type_name(std::string{setting.value});
             break;
         case SettingKind::List:
-            verb->add_option_function<std::vector<std::string>>(
-                    flag,
-                    [settings, key](const std::vector<std::string>& values) { settings()[key] = values; },
-                    help)
+            verb->add_option_function<std::vector<std::string>>(flag, store, help)
                 ->type_name(std::string{setting.value})
                 ->allow_extra_args(false);
             break;

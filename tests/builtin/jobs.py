@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 QEMU = "qemu-system-x86_64"
-TIMEOUT_S = 90
+TIMEOUT_S = 240
 
 # What QEMU 10.0.2 itself does not survive (it hangs or asserts) or takes minutes over: QEMU shows that
 # the guest keeps its footing, not more.
@@ -55,7 +55,10 @@ CASES = {
     "net-arp": Case("net", "answer_from=52550a000202", devices=("net",), on="qemu"),
     "net-tx": Case("net mode=tx count=100", "frames=100", devices=("net",), on="qemu"),
     "hostile-blk": Case(f"hostile device=blk except={NOT_ON_QEMU}", "stuck=0", cpus=2, devices=("disk",), on="qemu"),
-    "hostile": Case("hostile", "stuck=0", cpus=2, devices=("disk", "rng", "console"), on="holdfast"),
+    "hostile": Case("hostile size=64K", "stuck=0", cpus=2, devices=("disk", "rng", "console", "vsock"), on="holdfast"),
+    "hostile-net": Case("hostile device=net", "stuck=0", cpus=2, devices=("net",), on="holdfast"),
+    "net-user": Case("net", "answer_from=", devices=("net",), on="holdfast"),
+    "vsock-nobody": Case("vsock port=9", "JOB: failed the host refuses port 9", devices=("vsock",), on="holdfast"),
     # These must fail, and say why.
     "no-such-job": Case("nonsense", "JOB: failed there is no job nonsense"),
     "exception": Case("fault", "JOB: failed exception 14"),
@@ -86,13 +89,12 @@ def qemu(elf, case, directory):
 
 
 def holdfast(program, case, directory):
-    options = {"disk": ["--disk", f"{directory}/disk"], "rng": [], "console": []}
+    options = {"disk": ["--disk", f"{directory}/disk"], "rng": [], "console": ["--console", "virtio"],
+               "vsock": ["--vsock", f"3={directory}/vsock"], "net": ["--net", "user"]}
     command = [program, "run", "--builtin", "--memory-encryption", "none", "--memory", f"{case.memory}M",
                "--cpus", str(case.cpus), "--cmdline", f"job={case.job}"]
     for device in case.devices:
         command += options[device]
-    if "console" in case.devices and case.job == "vconsole":
-        command += ["--console", "virtio"]
     return command
 
 

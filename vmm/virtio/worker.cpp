@@ -94,6 +94,9 @@ void Worker::loop() noexcept {
     Clock::time_point last_work = Clock::now();
     unsigned turns = 0;
     for (;;) {
+        // Before everything that an event may be about: it takes the edge, and a sleep that comes
+        // without a look in between would miss what it stood for.
+        if (++turns % kTurnsPerPoll == 0) poll(0);
         const Mode mode = mode_.load();
         if (mode == Mode::Quit) return;
         const bool worked = turn();
@@ -102,7 +105,6 @@ void Worker::loop() noexcept {
             park();
             continue;
         }
-        if (++turns % kTurnsPerPoll == 0) poll(0);
         const Clock::time_point now = Clock::now();
         if (worked) {
             last_work = now;

@@ -372,9 +372,15 @@ std::string Supervisor::log_tail() const {
     const off_t start = std::max<off_t>(0, status.st_size - static_cast<off_t>(kTail));
     const ssize_t got = ::pread(resources_.vmm_log.get(), bytes.data(), bytes.size(), start);
     std::string_view text{bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
-    while (text.ends_with('\n')) text.remove_suffix(1);
-    if (const auto line = text.rfind('\n'); line != std::string_view::npos) text.remove_prefix(line + 1);
-    return text.empty() ? "it left no word in its log" : printable(text);
+    // The last line that is not of an ordinary life.
+    while (!text.empty()) {
+        text = text.substr(0, text.find_last_not_of('\n') + 1);
+        const std::size_t before = text.rfind('\n');
+        const std::string_view line = before == std::string_view::npos ? text : text.substr(before + 1);
+        if (!line.empty() && line.find(": info ") == std::string_view::npos) return printable(line);
+        text = text.substr(0, text.size() - line.size());
+    }
+    return "it left no word in its log";
 }
 
 }  // namespace holdfast::cli

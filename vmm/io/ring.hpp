@@ -107,13 +107,11 @@ public:
         if (tail_ == published_) return false;
         published_ = tail_;
         // Release: entries, and the arena bytes they speak of, are visible before the new tail.
-        ring_->tail.store(tail_, std::memory_order_release);
-        // Either the consumer's check after setting `sleeping` sees this tail, or we see `sleeping`:
-        // both sides put a full fence between their store and their load (Dekker).
-        std::atomic_thread_fence(std::memory_order_seq_cst);
-        // SAFETY: relaxed, ordered by the fence; a plain load first keeps the line shared when busy.
-        if (ring_->sleeping.load(std::memory_order_relaxed) == 0) return false;
-        return ring_->sleeping.exchange(0, std::memory_order_relaxed) != 0;
+        // Sequentially consistent, as in arm(): either the consumer that has set `sleeping` sees this
+        // tail, or we see `sleeping` (Dekker). A load first keeps the line shared while both are busy.
+        ring_->tail.store(tail_, std::memory_order_seq_cst);
+        if (ring_->sleeping.load(std::memory_order_seq_cst) == 0) return false;
+        return ring_->sleeping.exchange(0, std::memory_order_seq_cst) != 0;
     }
 
 private:
@@ -155,10 +153,9 @@ public:
 
     /// Asks to be woken; false when there is something already (then do not sleep).
     [[nodiscard]] bool arm() noexcept {
-        // SAFETY: relaxed, ordered by the fence; see Producer::publish().
-        ring_->sleeping.store(1, std::memory_order_relaxed);
-        std::atomic_thread_fence(std::memory_order_seq_cst);
-        if (!pending()) return true;
+        // Sequentially consistent store, then load: see Producer::publish().
+        ring_->sleeping.store(1, std::memory_order_seq_cst);
+        if (head_ == seen_tail_ && ring_->tail.load(std::memory_order_seq_cst) == head_) return true;
         disarm();
         return false;
     }

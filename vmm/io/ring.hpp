@@ -130,8 +130,9 @@ public:
     Result<std::optional<Entry>> take() noexcept {
         if (head_ == seen_tail_) {
             // Acquire: pairs with publish().
-            seen_tail_ = ring_->tail.load(std::memory_order_acquire);
-            if (seen_tail_ - head_ > kRingEntries) return peer_fault("ring position out of range");
+            const std::uint32_t tail = ring_->tail.load(std::memory_order_acquire);
+            if (tail - head_ > kRingEntries) return peer_fault("ring position out of range");
+            seen_tail_ = tail;
             if (head_ == seen_tail_) return std::optional<Entry>{};
         }
         std::array<std::uint64_t, sizeof(Entry) / 8> words;

@@ -2,8 +2,10 @@
 #include "cli/resources.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -83,6 +85,18 @@ Result<std::uint64_t> disk_size(const UniqueFd& fd) {
     return size;
 }
 
+/// Takes the lock, or waits a second for it: the kernel gives back the files of an io_uring a moment after
+/// its process has ended, and a VM may be started again at once.
+bool lock_soon(const UniqueFd& fd, struct flock& lock) {
+    using namespace std::chrono_literals;
+    const auto deadline = std::chrono::steady_clock::now() + 1s;
+    while (::fcntl(fd.get(), F_OFD_SETLK, &lock) < 0) {
+        if ((errno != EAGAIN && errno != EACCES) || std::chrono::steady_clock::now() > deadline) return false;
+        std::this_thread::sleep_for(5ms);
+    }
+    return true;
+}
+
 io::Disk open_disk(const DiskChoice& choice) {
     const int mode = choice.read_only ? O_RDONLY : O_RDWR;
     UniqueFd fd{::open(choice.path.c_str(), mode | O_CLOEXEC | O_NONBLOCK)};
@@ -105,7 +119,7 @@ io::Disk open_disk(const DiskChoice& choice) {
     struct flock lock{};
     lock.l_type = static_cast<short>(choice.read_only ? F_RDLCK : F_WRLCK);
     lock.l_whence = SEEK_SET;
-    if (::fcntl(fd.get(), F_OFD_SETLK, &lock) < 0) {
+    if (!lock_soon(fd, lock)) {
         if (errno != EAGAIN && errno != EACCES) fail(os_error("lock"), "use a file system with locks");
         throw Failure{Code::DiskInUse, fmt::format("the disk '{}' is in use", printable(choice.path)),
                       choice.read_only ? "another program has it open for writing"

@@ -158,9 +158,6 @@ void Supervisor::start_boot() {
                       "look at the host's process limits; else reinstall Holdfast"};
     };
     boot_.emplace();
-    // The VMM first: it has more to do before it needs the other.
-    boot_->vmm = start("holdfast-vmm", vmm_theirs);
-    boot_->io = start("holdfast-io", io_theirs);
     boot_->vmm_socket = std::move(vmm_ours);
     boot_->io_socket = std::move(io_ours);
     if (!resources_.passt.empty()) start_passt();
@@ -175,9 +172,13 @@ void Supervisor::start_boot() {
     io_config_.console_guest = std::move(console_io);
     if (console_end_) io_config_.console_client = expect(console_end_.duplicate());
 
+    // Each has its message at once and works while the other is started. The I/O process first: the
+    // guest's first byte passes through it, and closing its jail takes longer than making a VM.
     // A child that is gone already is seen, and explained, in the loop.
-    [[maybe_unused]] const auto to_vmm = vmm::send_launch(boot_->vmm_socket, vmm_config_, vmm_fds_);
+    boot_->io = start("holdfast-io", io_theirs);
     [[maybe_unused]] const auto to_io = io::send_launch(boot_->io_socket, io_config_);
+    boot_->vmm = start("holdfast-vmm", vmm_theirs);
+    [[maybe_unused]] const auto to_vmm = vmm::send_launch(boot_->vmm_socket, vmm_config_, vmm_fds_);
     // Theirs now: an end that we kept would hide that the other side is gone.
     for (UniqueFd vmm::LaunchFds::* const fd :
          {&vmm::LaunchFds::io_memory, &vmm::LaunchFds::io_requests, &vmm::LaunchFds::io_completions,

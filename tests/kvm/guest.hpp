@@ -51,12 +51,12 @@ protected:
     }
 
     void guest_shut_down() noexcept override {
-        ended.signal();
         shut_down = true;
+        ended.signal();
     }
     void guest_stuck(std::string_view, std::uint64_t, std::uint64_t) noexcept override {
-        ended.signal();
         stuck = true;
+        ended.signal();
     }
 
     std::unique_ptr<memcrypt::GuestMemory> memory;

@@ -5,8 +5,8 @@
 
 namespace holdfast {
 
-Result<Mapping> Mapping::map(int fd, std::size_t size, int flags) {
-    void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+Result<Mapping> Mapping::map(int fd, std::size_t size, int protection, int flags) {
+    void* const at = ::mmap(nullptr, size, protection, flags, fd, 0);
     if (at == MAP_FAILED) return os_error("mmap");
     Mapping mapping{{static_cast<std::byte*>(at), size}};
     if (::madvise(at, size, MADV_DONTDUMP) < 0) return os_error("madvise DONTDUMP");
@@ -15,11 +15,15 @@ Result<Mapping> Mapping::map(int fd, std::size_t size, int flags) {
 }
 
 Result<Mapping> Mapping::shared(const UniqueFd& fd, std::size_t size) {
-    return map(fd.get(), size, MAP_SHARED);
+    return map(fd.get(), size, PROT_READ | PROT_WRITE, MAP_SHARED);
 }
 
 Result<Mapping> Mapping::anonymous(std::size_t size) {
-    return map(-1, size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+    return map(-1, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+}
+
+Result<Mapping> Mapping::reserve(std::size_t size) {
+    return map(-1, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
 }
 
 Mapping::~Mapping() {

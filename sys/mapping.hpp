@@ -19,6 +19,8 @@ public:
     static Result<Mapping> shared(const UniqueFd& fd, std::size_t size);
     /// Private, zeroed memory.
     static Result<Mapping> anonymous(std::size_t size);
+    /// Addresses only: any access faults, until something else is mapped over a part of them.
+    static Result<Mapping> reserve(std::size_t size);
 
     Mapping() noexcept = default;
     Mapping(Mapping&& other) noexcept : bytes_{std::exchange(other.bytes_, {})} {}
@@ -33,7 +35,7 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
 
 private:
-    static Result<Mapping> map(int fd, std::size_t size, int flags);
+    static Result<Mapping> map(int fd, std::size_t size, int protection, int flags);
     explicit Mapping(std::span<std::byte> bytes) noexcept : bytes_{bytes} {}
     std::span<std::byte> bytes_;
 };

@@ -43,6 +43,13 @@ def landlock_abi():
     return ctypes.CDLL(None).syscall(444, None, ctypes.c_size_t(0), 1)
 
 
+def has_memfd_secret():
+    fd = ctypes.CDLL(None).syscall(447, os.O_CLOEXEC)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
 def has_native_kernel_mode():
     """Whether this KVM runs a guest's kernel at full speed: doctor finds out by trying."""
     doctor = subprocess.run(["build/holdfast", "doctor", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -56,6 +63,7 @@ def has_native_kernel_mode():
 # What a test may lack, and how to tell that it is there. Devices, files and programs tell by their names.
 THINGS = {
     "/dev/kvm": has_kvm,
+    "memfd_secret": has_memfd_secret,
     "root": lambda: os.geteuid() == 0,
     "user namespaces": lambda: runs("unshare", "--user", "--map-root-user", "true"),
     "native kernel mode": has_native_kernel_mode,

@@ -22,19 +22,16 @@ class SecretKey {
 public:
     /// Fresh from the kernel's random numbers. Allocates locked memory: before the guest runs.
     static Result<SecretKey> random();
-    /// As random(), of the given bytes: for published vectors.
-    static Result<SecretKey> copy_of(std::span<const std::byte, kKeyBytes> bytes);
 
     /// Overwrites the key with a fresh one, for the next epoch. Allocates nothing and calls only
     /// getrandom, so it works under the running VM's jail. Keys of different epochs are unrelated.
     Result<void> renew() noexcept;
-    [[nodiscard]] std::span<const std::byte, kKeyBytes> bytes() const noexcept {
-        return bytes_.bytes().first<kKeyBytes>();
-    }
+    [[nodiscard]] std::span<const std::byte, kKeyBytes> bytes() const noexcept { return *key_; }
 
 private:
-    explicit SecretKey(SecretBytes bytes) noexcept : bytes_{std::move(bytes)} {}
-    SecretBytes bytes_;
+    using Bytes = std::array<std::byte, kKeyBytes>;
+    explicit SecretKey(Secret<Bytes> key) noexcept : key_{std::move(key)} {}
+    Secret<Bytes> key_;
 };
 
 }  // namespace holdfast::memcrypt

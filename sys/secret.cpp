@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/secret.hpp"
 
+#include <array>
+
 #include <fcntl.h>
 #include <string.h>  // explicit_bzero is not in <cstring>
 #include <sys/mman.h>
@@ -30,6 +32,11 @@ Result<void> map_locked(void* at, std::size_t size) noexcept {
 }  // namespace
 
 void wipe(std::span<std::byte> bytes) noexcept { ::explicit_bzero(bytes.data(), bytes.size()); }
+
+[[gnu::noinline]] void wipe_stack() noexcept {
+    std::array<std::byte, 1024> below;
+    wipe(below);
+}
 
 bool equal_constant_time(std::span<const std::byte> a, std::span<const std::byte> b) noexcept {
     if (a.size() != b.size()) return false;

@@ -14,6 +14,8 @@ namespace holdfast {
 
 /// Overwrites memory in a way the compiler may not leave out.
 void wipe(std::span<std::byte> bytes) noexcept;
+/// Overwrites what the call before this one left behind on the stack, up to a bound (1 KiB).
+void wipe_stack() noexcept;
 /// Compares in a time that depends on the lengths only.
 [[nodiscard]] bool equal_constant_time(std::span<const std::byte> a, std::span<const std::byte> b) noexcept;
 

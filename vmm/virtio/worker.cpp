@@ -28,14 +28,6 @@ constexpr int kLongestSleepMs = 60'000;
 
 }  // namespace
 
-void Spin::was_idle(std::chrono::nanoseconds how_long) noexcept {
-    if (how_long < kLongest) {
-        length_ = std::clamp(2 * length_, kFirst, kLongest);
-    } else {
-        length_ = length_ <= kFirst ? std::chrono::nanoseconds{0} : length_ / 2;
-    }
-}
-
 Result<std::unique_ptr<Worker>> Worker::create(io::Client* client,
                                                std::function<void(const Error&)> on_failure) {
     auto control = HF_TRY(EventFd::create());

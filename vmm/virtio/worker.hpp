@@ -14,25 +14,11 @@
 #include "sys/eventfd.hpp"
 #include "sys/poller.hpp"
 #include "sys/result.hpp"
+#include "sys/spin.hpp"
 #include "vmm/io/client.hpp"
 #include "vmm/virtio/pci_transport.hpp"
 
 namespace holdfast::virtio {
-
-/// How long to poll before sleeping. A wake-up costs 14-16 us on the machine this was measured on
-/// (docs/measurements.md); polling pays only when work comes sooner than that, again and again.
-class Spin {
-public:
-    static constexpr std::chrono::nanoseconds kFirst{10'000};
-    static constexpr std::chrono::nanoseconds kLongest{40'000};
-    [[nodiscard]] std::chrono::nanoseconds length() const noexcept { return length_; }
-    /// A sleep ended; spin and sleep together took this long. When work came so soon that a longer
-    /// spin would have met it, spin longer; else shorter, down to not at all.
-    void was_idle(std::chrono::nanoseconds how_long) noexcept;
-
-private:
-    std::chrono::nanoseconds length_{0};
-};
 
 /// create(), add() each transport, start(). The owner's thread calls everything.
 class Worker {

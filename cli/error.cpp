@@ -46,6 +46,14 @@ constexpr std::array kCodes{
             "The process that runs the VM is gone; the VM was stopped."},
     CodeRow{Code::IoDied, "holdfast-io ended unexpectedly",
             "The process that serves disks and network is gone; the VM was stopped."},
+    CodeRow{
+        Code::Userfaultfd, "userfaultfd cannot be used",
+        "The tier software hears through /dev/userfaultfd of pages that the guest touches; it is missing, "
+        "or this user may not open it. Nothing weaker is used in its place."},
+    CodeRow{
+        Code::Memlock, "not enough memory may be locked",
+        "The tier software locks guest memory, so that no plaintext is swapped; this user's limit is below "
+        "the VM's memory. Nothing weaker is used in its place."},
     CodeRow{Code::StateDirectory, "state directory unusable",
             "The directory for sockets and logs cannot be made, or is not this user's alone."},
     CodeRow{Code::NameInUse, "name in use", "A running VM has this name."},

@@ -35,6 +35,8 @@ enum class Code : std::uint16_t {
     IoFailed = 305,
     VmmDied = 306,
     IoDied = 307,
+    Userfaultfd = 308,
+    Memlock = 309,
     StateDirectory = 401,
     NameInUse = 402,
     NoSuchVm = 403,

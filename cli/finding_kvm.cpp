@@ -18,6 +18,7 @@
 #include "cli/error.hpp"
 #include "cli/finding.hpp"
 #include "memcrypt/guest_memory.hpp"
+#include "memcrypt/software/pager.hpp"
 #include "sys/fd.hpp"
 #include "vmm/kvm/probe.hpp"
 
@@ -111,7 +112,7 @@ void look_at_guests(Findings& out, const UniqueFd& kvm) {
     out.push_back(std::move(linux_guests));
 }
 
-// What the software tier will need; useful to know before it is there.
+// How the tier software hears of pages that the guest touches.
 std::string userfaultfd_words() {
     const UniqueFd device{::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC)};
     UniqueFd fault{device ? ::ioctl(device.get(), USERFAULTFD_IOC_NEW, O_CLOEXEC)
@@ -128,10 +129,25 @@ void look_at_userfaultfd(Findings& out) {
         .group = kMemory, .id = "userfaultfd", .title = "userfaultfd", .detail = userfaultfd_words()};
     if (!finding.detail.starts_with("works, through")) {
         finding.health = Health::Warn;
-        finding.fix =
-            "give users /dev/userfaultfd by the installed udev rule; the tier software will need it";
+        finding.fix = "give users /dev/userfaultfd by the installed udev rule; the tier software needs it";
     }
     out.push_back(std::move(finding));
+}
+
+/// Seals a page of a small guest memory and brings it back, as a VM would.
+Result<void> try_software_tier() {
+    const UniqueFd device{::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC)};
+    if (!device) return os_error("open /dev/userfaultfd");
+    constexpr std::array<memcrypt::GuestMemory::Range, 1> kRange{{{GuestAddr{0}, 256 * kPageSize}}};
+    const auto memory = HF_TRY(memcrypt::GuestMemory::create_software(
+        kRange, device, {}, {.window_bytes = memcrypt::software::Window::kMinPages * kPageSize}));
+    constexpr std::uint64_t kWord = 0x6b656c70;
+    HF_TRY(memory.write_value(GuestAddr{kPageSize}, kWord));
+    HF_TRY(memory.seal_all());
+    if (HF_TRY(memory.read_value<std::uint64_t>(GuestAddr{kPageSize})) != kWord) {
+        return input_error("it came back different");
+    }
+    return {};
 }
 
 void look_at_tiers(Findings& out, const UniqueFd& kvm) {
@@ -140,12 +156,17 @@ void look_at_tiers(Findings& out, const UniqueFd& kvm) {
          .id = "tier-none",
          .title = "tier none",
          .detail = std::string{"available: "} + std::string{memcrypt::tier_limit(memcrypt::Tier::None)}});
-    out.push_back({.group = kMemory,
-                   .id = "tier-software",
-                   .title = "tier software",
-                   .health = Health::Missing,
-                   .detail = "not built in this version"});
     look_at_userfaultfd(out);
+    Finding software{.group = kMemory, .id = "tier-software", .title = "tier software"};
+    if (const auto tried = try_software_tier()) {
+        software.detail = fmt::format("available, tried: {}", memcrypt::tier_limit(memcrypt::Tier::Software));
+    } else {
+        software.health = Health::Missing;
+        software.detail =
+            fmt::format("a page could not be sealed and brought back: {}", reason_of(tried.error()));
+        software.fix = "see userfaultfd and locked memory; VMs are not launched with anything weaker instead";
+    }
+    out.push_back(std::move(software));
     const auto types = kvm ? kvm::vm_types(kvm) : kvm::VmTypes{};
     const auto words = [](bool offered) {
         return fmt::format("not built in this version; this KVM {} it",

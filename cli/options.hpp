@@ -23,6 +23,9 @@ struct StatusOptions {
     std::string name;
     bool json = false;
 };
+struct TopOptions {
+    bool json = false;
+};
 struct ConsoleOptions {
     std::string name;
 };
@@ -44,8 +47,8 @@ struct DoctorOptions {
 
 struct Invocation {
     std::string state_dir;  ///< absolute; empty: the default
-    std::variant<std::monostate, RunOptions, ListOptions, StatusOptions, ConsoleOptions, LogsOptions,
-                 StopOptions, KillOptions, DoctorOptions>
+    std::variant<std::monostate, RunOptions, ListOptions, StatusOptions, TopOptions, ConsoleOptions,
+                 LogsOptions, StopOptions, KillOptions, DoctorOptions>
         verb;
 };
 
@@ -53,6 +56,7 @@ struct Invocation {
 int run_vm(const RunOptions& options, const std::string& state_dir);
 int list_vms(const ListOptions& options, const std::string& state_dir);
 int show_status(const StatusOptions& options, const std::string& state_dir);
+int show_top(const TopOptions& options, const std::string& state_dir);
 int open_console(const ConsoleOptions& options, const std::string& state_dir);
 int show_logs(const LogsOptions& options, const std::string& state_dir);
 int stop_vm(const StopOptions& options, const std::string& state_dir);

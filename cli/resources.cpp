@@ -13,6 +13,7 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,6 +41,35 @@ UniqueFd open_kvm() {
     throw Failure{
         Code::KvmMissing, "/dev/kvm cannot be opened", reason_of(error),
         "load kvm_intel or kvm_amd, and switch virtualization on in the firmware (holdfast doctor)"};
+}
+
+constexpr const char* kAccessFix =
+    "install Holdfast (meson install brings the udev rule and the limits) and join the group kvm: "
+    "sudo usermod -aG kvm $USER, then log in again; or use sudo";
+
+UniqueFd open_userfaultfd() {
+    UniqueFd fd{::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC)};
+    if (fd) return fd;
+    const Error error = os_error("open /dev/userfaultfd");
+    throw Failure{Code::Userfaultfd, "guest memory cannot be encrypted: /dev/userfaultfd cannot be opened",
+                  reason_of(error),
+                  error.os_errno == ENOENT ? "use a kernel from 6.1 on, built with userfaultfd" : kAccessFix};
+}
+
+/// Plaintext must not be swapped, so all of guest RAM may be locked. As much as the rights allow is asked for
+/// here; holdfast-vmm inherits it.
+void allow_locking(std::uint64_t memory_bytes) {
+    // Page table (0.66 %), keys, and room for the pages of the ciphers.
+    const rlim_t wanted = memory_bytes + memory_bytes / 100 + (1U << 20);
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_MEMLOCK, &limit) < 0) expect(Result<void>{os_error("getrlimit")});
+    if (limit.rlim_cur >= wanted) return;
+    const rlimit raised{.rlim_cur = wanted, .rlim_max = std::max(limit.rlim_max, wanted)};
+    if (::setrlimit(RLIMIT_MEMLOCK, &raised) == 0) return;
+    throw Failure{Code::Memlock, "guest memory cannot be encrypted: not enough of it may be locked",
+                  fmt::format("the limit (ulimit -l) is {}, and {} are needed", size_words(limit.rlim_max),
+                              size_words(wanted)),
+                  kAccessFix};
 }
 
 UniqueFd open_boot_file(Code code, const char* role, const std::string& path) {
@@ -204,6 +234,10 @@ SocketFile::~SocketFile() {
 Resources open_resources(const Shape& shape, const StateDirectory& directory) {
     Resources all;
     all.kvm = open_kvm();
+    if (shape.tier == memcrypt::Tier::Software) {
+        all.userfaultfd = open_userfaultfd();
+        allow_locking(shape.memory_bytes);
+    }
     all.kernel = shape.builtin ? builtin_kernel() : open_boot_file(Code::Kernel, "kernel", shape.kernel);
     if (!shape.initrd.empty()) all.initrd = open_boot_file(Code::Initrd, "initrd", shape.initrd);
     for (const DiskChoice& disk : shape.disks) all.disks.push_back(open_disk(disk));

@@ -34,6 +34,7 @@ private:
 /// Kept for the VM's whole life: a guest that reboots gets the same ones.
 struct Resources {
     UniqueFd kvm;
+    UniqueFd userfaultfd;
     UniqueFd kernel;
     UniqueFd initrd;
     std::vector<io::Disk> disks;

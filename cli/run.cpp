@@ -26,6 +26,9 @@ Record record_of(const Shape& shape, const StateDirectory& directory) {
             .pid = ::getpid(),
             .tier = std::string{memcrypt::tier_name(shape.tier)},
             .memory_bytes = shape.memory_bytes,
+            .clear_window_bytes = shape.tier == memcrypt::Tier::Software
+                                      ? std::optional{shape.software.window_bytes}
+                                      : std::nullopt,
             .cpus = shape.cpus,
             .boots = shape.builtin ? "builtin" : shape.kernel,
             .started_at = std::time(nullptr),
@@ -34,8 +37,13 @@ Record record_of(const Shape& shape, const StateDirectory& directory) {
 }
 
 void say_protection(const Shape& shape) {
-    print_error("holdfast: {}: memory encryption {}: {}\n", shape.name, memcrypt::tier_name(shape.tier),
-                memcrypt::tier_limit(shape.tier));
+    std::string window;
+    if (shape.tier == memcrypt::Tier::Software) {
+        window = fmt::format(" (clear window {} of {})", size_words(shape.software.window_bytes),
+                             size_words(shape.memory_bytes));
+    }
+    print_error("holdfast: {}: memory encryption {}{}: {}\n", shape.name, memcrypt::tier_name(shape.tier),
+                window, memcrypt::tier_limit(shape.tier));
 }
 
 const char* end_words(EndReason reason) {

@@ -28,8 +28,16 @@ constexpr std::array kSettings{
             "boot the tiny guest inside this program; --cmdline \"job=NAME ...\" says what it does", ""},
     Setting{"memory", Number, PathPart::None, "SIZE", "guest memory, whole MiB: 512M, 2G (default 512M)", ""},
     Setting{"cpus", Number, PathPart::None, "N", "virtual CPUs, 1 to 64 (default 1)", ""},
-    Setting{"memory-encryption", Text, PathPart::None, "TIER",
-            "what protects guest memory; never replaced by something weaker", "none software sev-snp"},
+    Setting{
+        "memory-encryption", Text, PathPart::None, "TIER",
+        "what protects guest memory: software (default), sev-snp or none; never replaced by something weaker",
+        "software none sev-snp"},
+    Setting{"clear-window", Text, PathPart::None, "SIZE|N%",
+            "tier software: most guest memory that is ever plaintext, 256K or more (default 25%)", ""},
+    Setting{"seal-after", Text, PathPart::None, "TIME",
+            "tier software: memory not used for so long is sealed: 500ms, 30s, 5m, or off (default 30s)", ""},
+    Setting{"memory-cipher", Text, PathPart::None, "SUITE", "tier software: the cipher of guest memory",
+            "aegis-256x2 aes-256-gcm"},
     Setting{"disk", List, PathPart::Front, "FILE[,ro]", "raw disk image, at most 16; ,ro: read-only", ""},
     Setting{"net", Text, PathPart::None, "user[,forward=PORT:PORT]...|tap=IF",
             "network: user (passt, needs no privileges), or a tap interface; forward=8080:80 carries TCP "
@@ -97,17 +105,14 @@ std::string generated_name() {
 }
 
 memcrypt::Tier resolve_tier(const Chosen& chosen) {
-    constexpr std::array<std::string_view, 3> words{"none", "software", "sev-snp"};
+    constexpr std::array<std::string_view, 3> words{"software", "none", "sev-snp"};
     switch (chosen.word("memory-encryption", words)) {
-        case 0: return memcrypt::Tier::None;
-        case 1:
-            throw Failure{Code::Tier, "memory encryption 'software' is not available",
-                          "this version of holdfast does not have the software tier yet",
-                          "wait for a version that has it, or ask for --memory-encryption none by name"};
+        case 0: return memcrypt::Tier::Software;
+        case 1: return memcrypt::Tier::None;
         default:
             throw Failure{Code::Tier, "memory encryption 'sev-snp' is not available",
                           "this version of holdfast cannot launch SEV-SNP guests yet",
-                          "wait for a version that has it, or ask for --memory-encryption none by name"};
+                          "use --memory-encryption software, and read what it does not protect"};
     }
 }
 
@@ -163,6 +168,62 @@ void resolve_size(const Chosen& chosen, Shape& shape) {
         }
         shape.cpus = *cpus;
     }
+}
+
+std::uint64_t resolve_window(const Chosen& chosen, std::uint64_t memory_bytes) {
+    const std::string text = chosen.has("clear-window") ? chosen.text("clear-window") : "25%";
+    std::optional<std::uint64_t> bytes;
+    if (text.ends_with('%')) {
+        const auto percent = parse_number<std::uint64_t>(std::string_view{text}.substr(0, text.size() - 1));
+        if (percent && *percent <= 100) bytes = memory_bytes / 100 * *percent;
+    } else {
+        bytes = parse_size(text);
+    }
+    if (bytes) *bytes = *bytes / kPageSize * kPageSize;
+    if (!bytes || *bytes < vmm::kMinClearWindow || *bytes > memory_bytes) {
+        bad_value("clear-window", text,
+                  fmt::format("the clear window of this VM is {} to {}", size_words(vmm::kMinClearWindow),
+                              size_words(memory_bytes)),
+                  "give a size such as 64M, or a part of guest memory such as 25%");
+    }
+    return *bytes;
+}
+
+std::chrono::milliseconds resolve_seal_after(const Chosen& chosen) {
+    using std::chrono::milliseconds;
+    constexpr milliseconds kMost = std::chrono::hours{24};
+    if (!chosen.has("seal-after")) return vmm::SoftwareShape{}.seal_after;
+    const std::string text = chosen.text("seal-after");
+    if (text == "off") return milliseconds{0};
+    const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+    const auto number = parse_number<std::uint32_t>(std::string_view{text}.substr(0, digits));
+    const std::string_view unit = std::string_view{text}.substr(digits);
+    const std::int64_t scale = unit == "ms"                  ? 1
+                               : unit == "s" || unit.empty() ? 1000
+                               : unit == "m"                 ? 60'000
+                                                             : 0;
+    if (!number || *number == 0 || scale == 0 || *number > kMost.count() / scale) {
+        bad_value("seal-after", text, "it is not a time from 1ms to 24 hours",
+                  "give for example 500ms, 30s or 5m; or off");
+    }
+    return milliseconds{*number * scale};
+}
+
+void resolve_encryption(const Chosen& chosen, Shape& shape) {
+    shape.tier = resolve_tier(chosen);
+    if (shape.tier != memcrypt::Tier::Software) {
+        for (const char* const setting : {"clear-window", "seal-after", "memory-cipher"}) {
+            if (!chosen.has(setting)) continue;
+            bad_value(setting, chosen.text(setting),
+                      fmt::format("memory encryption {} has no such thing", memcrypt::tier_name(shape.tier)),
+                      "leave it out, or use --memory-encryption software");
+        }
+        return;
+    }
+    shape.software.window_bytes = resolve_window(chosen, shape.memory_bytes);
+    shape.software.seal_after = resolve_seal_after(chosen);
+    constexpr std::array<std::string_view, 2> suites{"aegis-256x2", "aes-256-gcm"};
+    shape.software.suite = expect(memcrypt::parse_suite(suites[chosen.word("memory-cipher", suites)]));
 }
 
 DiskChoice parse_disk(std::string_view text) {
@@ -279,7 +340,7 @@ Shape resolve(const Settings& flags, const Settings& file) {
     check_name(shape.name);
     resolve_boot(chosen, flags, shape);
     resolve_size(chosen, shape);
-    shape.tier = resolve_tier(chosen);
+    resolve_encryption(chosen, shape);
     resolve_devices(chosen, shape);
     constexpr std::array<std::string_view, 2> reboots{"restart", "exit"};
     shape.on_reboot = chosen.word("on-reboot", reboots) == 0 ? OnReboot::Restart : OnReboot::Exit;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "memcrypt/guest_memory.hpp"
+#include "vmm/launch.hpp"
 
 namespace holdfast::cli {
 
@@ -60,7 +61,8 @@ struct Shape {
     std::string cmdline;
     std::uint64_t memory_bytes = 512ULL << 20;
     std::uint32_t cpus = 1;
-    memcrypt::Tier tier = memcrypt::Tier::None;
+    memcrypt::Tier tier = memcrypt::Tier::Software;
+    vmm::SoftwareShape software;
     std::vector<DiskChoice> disks;
     bool net = false;
     std::string tap;  ///< empty: passt

@@ -100,6 +100,9 @@ std::optional<Record> parse_record(const std::string& text) {
         record.pid = json.at("pid");
         record.tier = json.at("tier");
         record.memory_bytes = json.at("memory_bytes");
+        if (const auto& window = json.at("clear_window_bytes"); !window.is_null()) {
+            record.clear_window_bytes = window.get<std::uint64_t>();
+        }
         record.cpus = json.at("cpus");
         record.boots = json.at("boots");
         record.started_at = json.at("started_at");
@@ -156,7 +159,25 @@ std::optional<FoundVm> look_at(const std::string& directory) {
 
 }  // namespace
 
-std::string to_json(const Record& record) {
+namespace {
+
+/// QMP writes names with hyphens, our JSON with underscores (design §7).
+nlohmann::json in_snake_case(const nlohmann::json& value) {
+    if (!value.is_object()) return value;
+    nlohmann::json renamed = nlohmann::json::object();
+    for (const auto& [key, member] : value.items()) {
+        std::string name = key;
+        std::ranges::replace(name, '-', '_');
+        renamed[name] = in_snake_case(member);
+    }
+    return renamed;
+}
+
+}  // namespace
+
+std::string to_json(const Record& record) { return to_json(record, nullptr); }
+
+std::string to_json(const Record& record, const nlohmann::json& memory) {
     nlohmann::ordered_json json{
         {"name", record.name},
         {"state", record.state},
@@ -173,6 +194,8 @@ std::string to_json(const Record& record) {
         {"qmp_socket", record.qmp_socket},
         {"console_socket", record.console_socket},
     };
+    if (record.clear_window_bytes) json["clear_window_bytes"] = *record.clear_window_bytes;
+    if (!memory.is_null()) json["memory_encryption"] = in_snake_case(memory);
     if (record.state == "ended") {
         json["ended_at"] = record.ended_at;
         json["end_reason"] = record.end_reason;

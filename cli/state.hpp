@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "sys/fd.hpp"
 
 namespace holdfast::cli {
@@ -19,6 +21,7 @@ struct Record {
     int pid = 0;        ///< of the supervisor
     std::string tier;
     std::uint64_t memory_bytes = 0;
+    std::optional<std::uint64_t> clear_window_bytes;  ///< tiers that promise one
     std::uint32_t cpus = 0;
     std::string boots;  ///< "builtin", or the kernel's path
     std::int64_t started_at = 0;
@@ -31,8 +34,10 @@ struct Record {
     std::string console_socket;
 };
 
-/// One object as design §7 says; what a tier does not have is null.
+/// One object as design §7 says; what a tier does not have is null. `memory` is what QMP's query-memcrypt
+/// answered, or null: then the object has no such key.
 [[nodiscard]] std::string to_json(const Record& record);
+[[nodiscard]] std::string to_json(const Record& record, const nlohmann::json& memory);
 
 /// The directory of a VM that this process supervises: made and locked by claim(), and unless kept
 /// removed with all it holds when this goes.

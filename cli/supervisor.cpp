@@ -102,6 +102,7 @@ Supervisor::Supervisor(const Shape& shape, Resources& resources, const Signals& 
     vmm_config_.memory_bytes = shape.memory_bytes;
     vmm_config_.cpus = shape.cpus;
     vmm_config_.tier = shape.tier;
+    vmm_config_.software = shape.software;
     vmm_config_.cmdline = shape.cmdline;
     vmm_config_.start_paused = shape.paused;
     vmm_config_.flat_entry = shape.builtin;
@@ -113,6 +114,7 @@ Supervisor::Supervisor(const Shape& shape, Resources& resources, const Signals& 
     if (shape.vsock) vmm_config_.vsock_cid = shape.vsock->cid;
 
     vmm_fds_.kvm = std::move(resources.kvm);
+    vmm_fds_.userfaultfd = std::move(resources.userfaultfd);
     vmm_fds_.kernel = std::move(resources.kernel);
     vmm_fds_.initrd = std::move(resources.initrd);
     vmm_fds_.control_listener = std::move(resources.qmp_listener);

@@ -79,6 +79,10 @@ void declare_others(CLI::App& app, Invocation& out) {
     add_name<StatusOptions>(status, out);
     add_flag<StatusOptions>(status, out, "--json", &StatusOptions::json, "print one JSON object");
 
+    CLI::App* const top =
+        add_verb<TopOptions>(app, out, "top", "all VMs and their memory, once a second, until q");
+    add_flag<TopOptions>(top, out, "--json", &TopOptions::json, "print one JSON array, once");
+
     CLI::App* const console = add_verb<ConsoleOptions>(
         app, out, "console", "connect this terminal to a VM's console; Ctrl-A x leaves");
     add_name<ConsoleOptions>(console, out);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memcrypt/guest_memory.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cerrno>
 #include <cstring>
 
 #include <sys/mman.h>
+
+#include "memcrypt/software/pager.hpp"
 
 namespace holdfast::memcrypt {
 
@@ -36,23 +39,110 @@ std::string_view tier_limit(Tier tier) noexcept {
     return "";
 }
 
-Result<GuestMemory> GuestMemory::create_plain(std::span<const Range> ranges) {
+namespace {
+
+std::uint64_t sum(std::span<const GuestMemory::Range> ranges) {
     std::uint64_t total = 0;
-    for (const Range& range : ranges) total += range.size;
-    // A memfd, not anonymous memory: one VM's RAM is one object, and the software tier maps it twice.
-    const UniqueFd fd = HF_TRY(sealed_memfd("guest-ram", total));
-    Mapping file = HF_TRY(Mapping::shared(fd, total));
+    for (const GuestMemory::Range& range : ranges) total += range.size;
+    return total;
+}
+
+// A memfd, not anonymous memory: one VM's RAM is one object, and the software tier maps it twice.
+Result<UniqueFd> ram_file(std::uint64_t bytes) { return sealed_memfd("guest-ram", bytes); }
+
+}  // namespace
+
+Result<GuestMemory> GuestMemory::create_plain(std::span<const Range> ranges) {
+    const std::uint64_t total = sum(ranges);
+    const UniqueFd file = HF_TRY(ram_file(total));
+    Mapping plain = HF_TRY(Mapping::shared(file, total));
     // The host's page merging would let one guest time another's contents.
-    if (::madvise(file.data(), file.size(), MADV_UNMERGEABLE) < 0 && errno != EINVAL) {
+    if (::madvise(plain.data(), plain.size(), MADV_UNMERGEABLE) < 0 && errno != EINVAL) {
         return os_error("madvise UNMERGEABLE");
     }
-    std::vector<Region> regions;
+    return GuestMemory{std::move(plain), nullptr, ranges};
+}
+
+Result<GuestMemory> GuestMemory::create_software(std::span<const Range> ranges, const UniqueFd& device,
+                                                 UniqueFd self, const software::Config& config) {
+    const std::uint64_t total = sum(ranges);
+    const UniqueFd file = HF_TRY(ram_file(total));
+    auto views = HF_TRY(software::Views::create(file, total, device, std::move(self), config.readers));
+    std::vector<std::uint32_t> starts;
+    std::uint64_t page = 0;
+    for (const Range& range : ranges) {
+        starts.push_back(static_cast<std::uint32_t>(page));
+        page += range.size / kPageSize;
+    }
+    auto pager = HF_TRY(software::Pager::create(std::move(views), std::move(starts), config));
+    return GuestMemory{{}, std::move(pager), ranges};
+}
+
+GuestMemory::GuestMemory(Mapping plain, std::unique_ptr<software::Pager> pager, std::span<const Range> ranges)
+    : plain_{std::move(plain)}, pager_{std::move(pager)} {
     std::size_t offset = 0;
     for (const Range& range : ranges) {
-        regions.push_back({range.start, file.bytes().subspan(offset, range.size)});
+        regions_.push_back({range.start, view().subspan(offset, range.size)});
         offset += range.size;
     }
-    return GuestMemory{std::move(file), std::move(regions)};
+}
+
+GuestMemory::GuestMemory(GuestMemory&&) noexcept = default;
+GuestMemory& GuestMemory::operator=(GuestMemory&&) noexcept = default;
+GuestMemory::~GuestMemory() = default;
+
+std::span<std::byte> GuestMemory::view() const noexcept {
+    return pager_ ? pager_->guest_view() : plain_.bytes();
+}
+
+std::uint64_t GuestMemory::total_bytes() const noexcept { return view().size(); }
+
+void GuestMemory::report_loss_to(Loss loss) const {
+    if (!pager_) return;
+    const auto address = [regions = regions_, start = view().data()](std::uint32_t page) {
+        const std::byte* const at = start + page * kPageSize;
+        for (const Region& region : regions) {
+            if (at < region.host.data() + region.host.size()) {
+                return GuestAddr{region.start.value() + static_cast<std::uint64_t>(at - region.host.data())};
+            }
+        }
+        return GuestAddr{};
+    };
+    pager_->report_to(
+        {.tampered = [tell = loss.tampered, address](std::uint32_t page) { tell(address(page)); },
+         .failed = loss.failed});
+}
+
+std::optional<std::uint64_t> GuestMemory::clear_window_bytes() const noexcept {
+    return pager_ ? std::optional{pager_->window_bytes()} : std::nullopt;
+}
+
+std::optional<software::Statistics> GuestMemory::statistics() const {
+    return pager_ ? std::optional{pager_->statistics()} : std::nullopt;
+}
+
+Result<void> GuestMemory::seal_all() const { return pager_ ? pager_->seal_all() : Result<void>{}; }
+
+void GuestMemory::wipe() noexcept {
+    if (pager_) pager_->wipe();
+}
+
+/// Calls `copy(offset, length)` for pieces whose pages have just been made ready.
+template <typename Copy>
+Result<void> GuestMemory::in_pieces(std::byte* at, std::uint64_t size, Copy copy) const {
+    if (!pager_) return copy(0, size);
+    const auto start = static_cast<std::uint64_t>(at - view().data());
+    for (std::uint64_t done = 0; done < size;) {
+        const std::uint64_t first = (start + done) / kPageSize;
+        const std::uint64_t length =
+            std::min(size - done, (first + software::Pager::kMostReady) * kPageSize - start - done);
+        const std::uint64_t last = (start + done + length - 1) / kPageSize;
+        HF_TRY(pager_->make_ready(static_cast<std::uint32_t>(first),
+                                  static_cast<std::uint32_t>(last - first + 1)));
+        HF_TRY(copy(done, length));
+        done += length;
+    }
+    return {};
 }
 
 Result<std::byte*> GuestMemory::resolve(GuestAddr start, std::uint64_t size) const {
@@ -72,30 +162,38 @@ bool GuestMemory::contains(GuestAddr start, std::uint64_t size) const noexcept {
 
 Result<void> GuestMemory::read(GuestAddr from, std::span<std::byte> out) const {
     if (out.empty()) return {};
-    const std::byte* const source = HF_TRY(resolve(from, out.size()));
-    std::memcpy(out.data(), source, out.size());
-    return {};
+    std::byte* const source = HF_TRY(resolve(from, out.size()));
+    return in_pieces(source, out.size(), [&](std::uint64_t offset, std::uint64_t length) -> Result<void> {
+        std::memcpy(out.data() + offset, source + offset, length);
+        return {};
+    });
 }
 
 Result<void> GuestMemory::write(GuestAddr to, std::span<const std::byte> in) const {
     if (in.empty()) return {};
     std::byte* const target = HF_TRY(resolve(to, in.size()));
-    std::memcpy(target, in.data(), in.size());
-    return {};
+    return in_pieces(target, in.size(), [&](std::uint64_t offset, std::uint64_t length) -> Result<void> {
+        std::memcpy(target + offset, in.data() + offset, length);
+        return {};
+    });
 }
 
 Result<void> GuestMemory::fill_zero(GuestAddr to, std::uint64_t size) const {
     if (size == 0) return {};
     std::byte* const target = HF_TRY(resolve(to, size));
-    std::memset(target, 0, size);
-    return {};
+    return in_pieces(target, size, [&](std::uint64_t offset, std::uint64_t length) -> Result<void> {
+        std::memset(target + offset, 0, length);
+        return {};
+    });
 }
 
 Result<void> GuestMemory::load(GuestAddr to, const UniqueFd& file, std::uint64_t offset,
                                std::uint64_t size) const {
     if (size == 0) return {};
     std::byte* const target = HF_TRY(resolve(to, size));
-    return pread_exact(file, {target, size}, offset);
+    return in_pieces(target, size, [&](std::uint64_t done, std::uint64_t length) {
+        return pread_exact(file, {target + done, length}, offset + done);
+    });
 }
 
 Result<std::uint16_t> GuestMemory::load_acquire(GuestAddr from) const {

@@ -5,17 +5,25 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
 #include "memcrypt/address.hpp"
+#include "memcrypt/software/statistics.hpp"
 #include "sys/mapping.hpp"
 #include "sys/result.hpp"
 
 namespace holdfast::memcrypt {
+
+namespace software {
+class Pager;
+struct Config;
+}  // namespace software
 
 /// What protects guest memory. Names and limits: docs/threat_model.md.
 enum class Tier : std::uint8_t { None, Software, SevSnp, Tdx };
@@ -40,10 +48,17 @@ public:
     };
     /// RAM with no protection (tier `none`). Ranges are ascending and do not overlap.
     static Result<GuestMemory> create_plain(std::span<const Range> ranges);
+    /// RAM that is ciphertext outside of a clear window (tier `software`). `device` is an open
+    /// /dev/userfaultfd, `self` a pidfd of this process or none. Starts the pager's threads.
+    static Result<GuestMemory> create_software(std::span<const Range> ranges, const UniqueFd& device,
+                                               UniqueFd self, const software::Config& config);
+    GuestMemory(GuestMemory&&) noexcept;
+    GuestMemory& operator=(GuestMemory&&) noexcept;
+    ~GuestMemory();
 
-    [[nodiscard]] Tier tier() const noexcept { return Tier::None; }
+    [[nodiscard]] Tier tier() const noexcept { return pager_ ? Tier::Software : Tier::None; }
     [[nodiscard]] std::span<const Region> regions() const noexcept { return regions_; }
-    [[nodiscard]] std::uint64_t total_bytes() const noexcept { return file_.size(); }
+    [[nodiscard]] std::uint64_t total_bytes() const noexcept;
 
     /// Copies out of guest RAM. A range not wholly inside one region is a guest fault and copies nothing.
     Result<void> read(GuestAddr from, std::span<std::byte> out) const;
@@ -76,12 +91,30 @@ public:
     Result<std::uint16_t> load_acquire(GuestAddr from) const;
     Result<void> store_release(GuestAddr to, std::uint16_t value) const;
 
-private:
-    GuestMemory(Mapping file, std::vector<Region> regions) noexcept
-        : file_{std::move(file)}, regions_{std::move(regions)} {}
-    Result<std::byte*> resolve(GuestAddr start, std::uint64_t size) const;
+    /// What the tier `software` reports; none in other tiers. One call, from any thread: the VM must end
+    /// then, and its process be left by _exit(), since a thread may wait for a page for ever.
+    struct Loss {
+        std::function<void(GuestAddr page)> tampered;
+        std::function<void(const Error&)> failed;
+    };
+    void report_loss_to(Loss loss) const;
+    /// Most bytes that are ever plaintext; none where that is no promise of the tier.
+    [[nodiscard]] std::optional<std::uint64_t> clear_window_bytes() const noexcept;
+    [[nodiscard]] std::optional<software::Statistics> statistics() const;
+    /// Seals all there is to seal. While the guest does not run.
+    Result<void> seal_all() const;
+    /// Wipes keys and what is clear (tier `software`). Neither guest nor devices run any more.
+    void wipe() noexcept;
 
-    Mapping file_;
+private:
+    GuestMemory(Mapping plain, std::unique_ptr<software::Pager> pager, std::span<const Range> ranges);
+    Result<std::byte*> resolve(GuestAddr start, std::uint64_t size) const;
+    [[nodiscard]] std::span<std::byte> view() const noexcept;
+    template <typename Copy>
+    Result<void> in_pieces(std::byte* at, std::uint64_t size, Copy copy) const;
+
+    Mapping plain_;                           ///< tier `none`
+    std::unique_ptr<software::Pager> pager_;  ///< tier `software`
     std::vector<Region> regions_;
 };
 

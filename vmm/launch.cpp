@@ -9,7 +9,7 @@ namespace holdfast::vmm {
 namespace {
 
 // Bit i of a mask says that the i-th of kLaunchFds is there.
-constexpr std::uint16_t kOptionalFds = 1U << 2 | 1U << 8;
+constexpr std::uint16_t kOptionalFds = 1U << 1 | 1U << 3 | 1U << 9;
 constexpr std::uint16_t kAllFds = (1U << kLaunchFds.size()) - 1;
 
 enum class ReportKind : std::uint8_t { Started = 1, Ended = 2 };
@@ -25,6 +25,25 @@ Result<memcrypt::Tier> get_tier(WireReader& reader) {
     const auto value = HF_TRY(reader.get<std::uint8_t>());
     if (value > static_cast<std::uint8_t>(memcrypt::Tier::Tdx)) return peer_fault("unknown tier");
     return static_cast<memcrypt::Tier>(value);
+}
+
+void put_software(WireWriter& writer, const SoftwareShape& software) {
+    writer.put(software.window_bytes);
+    writer.put(static_cast<std::uint32_t>(software.seal_after.count()));
+    writer.put(static_cast<std::uint8_t>(software.suite));
+}
+
+Result<SoftwareShape> get_software(WireReader& reader, std::uint64_t memory_bytes) {
+    SoftwareShape software;
+    software.window_bytes = HF_TRY(reader.get<std::uint64_t>());
+    software.seal_after = std::chrono::milliseconds{HF_TRY(reader.get<std::uint32_t>())};
+    software.suite = static_cast<memcrypt::Suite>(HF_TRY(reader.get<std::uint8_t>()));
+    if (memcrypt::suite_name(software.suite).empty()) return peer_fault("unknown cipher suite");
+    if (software.window_bytes < kMinClearWindow || software.window_bytes > memory_bytes ||
+        software.window_bytes % kPageSize != 0) {
+        return peer_fault("clear window out of range or not whole pages");
+    }
+    return software;
 }
 
 void put_devices(WireWriter& writer, const LaunchConfig& config) {
@@ -72,6 +91,9 @@ Result<LaunchConfig> decode(std::span<const std::byte> bytes, std::uint16_t& fd_
     config.memory_bytes = HF_TRY(reader.get<std::uint64_t>());
     config.cpus = HF_TRY(reader.get<std::uint32_t>());
     config.tier = HF_TRY(get_tier(reader));
+    if (config.tier == memcrypt::Tier::Software) {
+        config.software = HF_TRY(get_software(reader, config.memory_bytes));
+    }
     config.cmdline = HF_TRY(reader.get_string());
     config.flat_entry = HF_TRY(get_bool(reader));
     config.start_paused = HF_TRY(get_bool(reader));
@@ -103,6 +125,7 @@ Result<void> send_launch(const UniqueFd& socket, const LaunchConfig& config, con
     writer.put(config.memory_bytes);
     writer.put(config.cpus);
     writer.put(static_cast<std::uint8_t>(config.tier));
+    if (config.tier == memcrypt::Tier::Software) put_software(writer, config.software);
     writer.put_string(config.cmdline);
     writer.put(static_cast<std::uint8_t>(config.flat_entry));
     writer.put(static_cast<std::uint8_t>(config.start_paused));
@@ -117,6 +140,9 @@ Result<Launch> receive_launch(const UniqueFd& socket) {
     Launch launch{.config = HF_TRY(decode(message.bytes, mask)), .fds = {}};
     if ((mask & ~kAllFds) != 0 || (mask | kOptionalFds) != kAllFds) {
         return peer_fault("launch message lacks a descriptor");
+    }
+    if (launch.config.tier == memcrypt::Tier::Software && (mask & 1U << 1) == 0) {
+        return peer_fault("launch message lacks the descriptor of userfaultfd");
     }
     std::size_t next = 0;
     for (std::size_t i = 0; i < kLaunchFds.size(); ++i) {

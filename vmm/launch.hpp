@@ -4,11 +4,13 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "memcrypt/cipher/page_cipher.hpp"
 #include "memcrypt/guest_memory.hpp"
 #include "sys/fd.hpp"
 #include "sys/result.hpp"
@@ -30,12 +32,21 @@ struct NetShape {
     std::uint16_t mtu = 1500;
 };
 
+/// For the tier `software`.
+struct SoftwareShape {
+    std::uint64_t window_bytes = 0;                ///< whole pages, from kMinClearWindow to all of memory
+    std::chrono::milliseconds seal_after{30'000};  ///< 0: pages leave for want of room only
+    memcrypt::Suite suite = memcrypt::kDefaultSuite;
+};
+inline constexpr std::uint64_t kMinClearWindow = 64 * kPageSize;
+
 /// Everything about one VM that is not a descriptor.
 struct LaunchConfig {
     std::string name;
     std::uint64_t memory_bytes = 0;
     std::uint32_t cpus = 1;
     memcrypt::Tier tier = memcrypt::Tier::None;
+    SoftwareShape software;
     std::string cmdline;
     bool flat_entry = false;  ///< the kernel is our built-in guest: enter its ELF entry in 64-bit mode
     bool start_paused = false;
@@ -47,6 +58,7 @@ struct LaunchConfig {
 
 struct LaunchFds {
     UniqueFd kvm;
+    UniqueFd userfaultfd;       ///< /dev/userfaultfd, for the tier `software`
     UniqueFd kernel;            ///< bzImage or ELF, told apart by content
     UniqueFd initrd;            ///< optional
     UniqueFd io_memory;         ///< io::kSharedBytes memfd
@@ -58,10 +70,16 @@ struct LaunchFds {
 };
 
 /// Every descriptor, in the order in which they travel.
-inline constexpr std::array<UniqueFd LaunchFds::*, 9> kLaunchFds{
-    &LaunchFds::kvm,       &LaunchFds::kernel,           &LaunchFds::initrd,
-    &LaunchFds::io_memory, &LaunchFds::io_requests,      &LaunchFds::io_completions,
-    &LaunchFds::console,   &LaunchFds::control_listener, &LaunchFds::control_session};
+inline constexpr std::array<UniqueFd LaunchFds::*, 10> kLaunchFds{&LaunchFds::kvm,
+                                                                  &LaunchFds::userfaultfd,
+                                                                  &LaunchFds::kernel,
+                                                                  &LaunchFds::initrd,
+                                                                  &LaunchFds::io_memory,
+                                                                  &LaunchFds::io_requests,
+                                                                  &LaunchFds::io_completions,
+                                                                  &LaunchFds::console,
+                                                                  &LaunchFds::control_listener,
+                                                                  &LaunchFds::control_session};
 
 /// Why a VM ended. The values are the exit statuses of `holdfast run` (design §7).
 enum class EndReason : std::uint8_t {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/machine.hpp"
 
+#include "memcrypt/software/pager.hpp"
 #include "vmm/boot/boot.hpp"
 #include "vmm/boot/layout.hpp"
 #include "vmm/virtio/block.hpp"
@@ -26,10 +27,9 @@ Machine::Machine(const LaunchConfig& config, LaunchFds fds, const UniqueFd& hand
 Machine::~Machine() = default;
 
 Result<std::unique_ptr<Machine>> Machine::create(const LaunchConfig& config, LaunchFds fds,
-                                                 const UniqueFd& handover) {
-    if (config.tier != memcrypt::Tier::None) return input_error("this memory tier is not built yet");
+                                                 const UniqueFd& handover, UniqueFd self) {
     auto vm = HF_TRY(kvm::Vm::create(fds.kvm));
-    auto memory = HF_TRY(memcrypt::GuestMemory::create_plain(boot::ram_ranges(config.memory_bytes)));
+    auto memory = HF_TRY(create_memory(config, fds, std::move(self)));
     HF_TRY(vm->map_memory(memory));
     std::unique_ptr<Machine> machine{new Machine{config, std::move(fds), handover, HF_TRY(EventFd::create()),
                                                  HF_TRY(Poller::create()), std::move(vm), std::move(memory)}};
@@ -37,7 +37,26 @@ Result<std::unique_ptr<Machine>> Machine::create(const LaunchConfig& config, Lau
     return machine;
 }
 
+Result<memcrypt::GuestMemory> Machine::create_memory(const LaunchConfig& config, const LaunchFds& fds,
+                                                     UniqueFd self) {
+    const auto ranges = boot::ram_ranges(config.memory_bytes);
+    switch (config.tier) {
+        case memcrypt::Tier::None: return memcrypt::GuestMemory::create_plain(ranges);
+        case memcrypt::Tier::Software:
+            return memcrypt::GuestMemory::create_software(ranges, fds.userfaultfd, std::move(self),
+                                                          {.window_bytes = config.software.window_bytes,
+                                                           .seal_after = config.software.seal_after,
+                                                           .suite = config.software.suite,
+                                                           .readers = (config.cpus + 1) / 2});
+        case memcrypt::Tier::SevSnp:
+        case memcrypt::Tier::Tdx: break;
+    }
+    return input_error("this memory tier is not built yet");
+}
+
 Result<void> Machine::build() {
+    memory_.report_loss_to({.tampered = [this](GuestAddr page) { memory_tampered(page); },
+                            .failed = [this](const Error& error) { memory_failed(error); }});
     HF_TRY(poller_.add(wake_.fd(), EPOLLIN, number(Token::Wake)));
     HF_TRY(poller_.add(handover_, EPOLLIN, number(Token::Handover)));
     HF_TRY(build_legacy());

@@ -3,6 +3,7 @@
 // Nothing else knows all parts.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,13 +31,15 @@
 
 namespace holdfast::vmm {
 
-/// Made, run and destroyed on the main thread. Members stand in the order in which they need each other.
+/// Made and run on the main thread, and left by _exit(): nothing has to be put back, and a vCPU may wait for
+/// a page that will never come. Members stand in the order in which they need each other.
 class Machine final : public control::Machine, public VcpuEvents, public legacy::PowerRequests {
 public:
     /// Builds the machine, loads the guest and starts the threads, which wait. `config` and `handover`
-    /// (the socket to whoever launched us) are borrowed for the machine's life.
+    /// (the socket to whoever launched us) are borrowed for the machine's life. `self` is this process'
+    /// pidfd, or none.
     static Result<std::unique_ptr<Machine>> create(const LaunchConfig& config, LaunchFds fds,
-                                                   const UniqueFd& handover);
+                                                   const UniqueFd& handover, UniqueFd self);
     ~Machine() override;
 
     /// Runs the guest until it ends, one way or another.
@@ -49,6 +52,8 @@ private:
     // machine.cpp
     Machine(const LaunchConfig& config, LaunchFds fds, const UniqueFd& handover, EventFd wake, Poller poller,
             std::unique_ptr<kvm::Vm> vm, memcrypt::GuestMemory memory) noexcept;
+    static Result<memcrypt::GuestMemory> create_memory(const LaunchConfig& config, const LaunchFds& fds,
+                                                       UniqueFd self);
     Result<void> build();
     Result<void> build_legacy();
     Result<void> build_pci();
@@ -71,6 +76,8 @@ private:
     void guest_stuck(std::string_view reason, std::uint64_t detail, std::uint64_t rip) noexcept override;
     void guest_panicked(pci::Pvpanic::Event event) noexcept;
     void io_failed(const Error& error) noexcept;
+    void memory_tampered(GuestAddr page) noexcept;
+    void memory_failed(const Error& error) noexcept;
 
     // What the control socket asks.
     std::string name() const override { return config_.name; }
@@ -83,6 +90,8 @@ private:
     Result<void> press_power_button() override;
     Result<void> reset() override;
     Result<void> quit() override;
+    std::optional<control::MemoryStatistics> memory_statistics() const override;
+    Result<void> seal_memory() override;
 
     const LaunchConfig& config_;
     LaunchFds fds_;
@@ -91,6 +100,7 @@ private:
     EventFd wake_;
     Mutex end_lock_;
     std::optional<Ended> ended_ HF_GUARDED_BY(end_lock_);
+    std::atomic<bool> memory_lost_{false};  ///< threads may wait for a page for ever
     control::RunState state_ = control::RunState::Prelaunch;
     std::optional<std::uint64_t> paused_at_;  ///< the guest's clock when it was paused
 

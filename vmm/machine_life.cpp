@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The machine's main loop, what the control socket asks of it, and every way in which it ends.
 #include <array>
+#include <cstdio>
 
 #include "sys/log.hpp"
 #include "vmm/machine.hpp"
@@ -24,7 +25,10 @@ Ended Machine::run() {
         for (const epoll_event& event : *events) serve(event.data.u64, event.events);
     }
     // The device thread is left alone: when the I/O process is gone, it could never become idle.
-    for (const auto& vcpu : vcpus_) vcpu->pause();
+    if (!memory_lost_) {
+        for (const auto& vcpu : vcpus_) vcpu->pause();
+    }
+    memory_.wipe();
     constexpr std::chrono::milliseconds kLastWords{200};
     console_->drain(kLastWords);
     const Lock hold{end_lock_};
@@ -64,6 +68,7 @@ void Machine::start_guest() {
 void Machine::pause_guest() {
     for (const auto& vcpu : vcpus_) vcpu->pause();
     worker_->pause();
+    if (const auto sealed = memory_.seal_all(); !sealed) memory_failed(sealed.error());
     // kvmclock stands still then. A guest that reads the TSC instead sees the time jump.
     if (const auto now = vm_->clock()) paused_at_ = *now;
     state_ = RunState::Paused;
@@ -129,6 +134,21 @@ void Machine::io_failed(const Error& error) noexcept {
     end(EndReason::Failure, "holdfast-io broke the protocol");
 }
 
+void Machine::memory_tampered(GuestAddr page) noexcept {
+    log::error("memory.tampered", {log::Field::hex("page", page.value())});
+    memory_lost_ = true;
+    std::array<char, 64> words;
+    std::snprintf(words.data(), words.size(), "the sealed page at %#llx is not as it was left",
+                  static_cast<unsigned long long>(page.value()));
+    end(EndReason::Tampered, words.data());
+}
+
+void Machine::memory_failed(const Error& error) noexcept {
+    log::error("memory.failed", error);
+    memory_lost_ = true;
+    end(EndReason::Failure, error.what);
+}
+
 std::vector<pid_t> Machine::cpu_threads() const {
     std::vector<pid_t> threads;
     for (const auto& vcpu : vcpus_) threads.push_back(vcpu->thread_id());
@@ -178,5 +198,16 @@ Result<void> Machine::quit() {
     end(EndReason::Killed, "ended by the control socket");
     return {};
 }
+
+std::optional<control::MemoryStatistics> Machine::memory_statistics() const {
+    const auto statistics = memory_.statistics();
+    if (!statistics) return std::nullopt;
+    return control::MemoryStatistics{.tier = std::string{memcrypt::tier_name(memory_.tier())},
+                                     .suite = std::string{memcrypt::suite_name(config_.software.suite)},
+                                     .seal_after = config_.software.seal_after,
+                                     .now = *statistics};
+}
+
+Result<void> Machine::seal_memory() { return memory_.seal_all(); }
 
 }  // namespace holdfast::vmm

@@ -3,6 +3,7 @@
 // how it ended. It has no paths and no network.
 #include <vector>
 
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sys/log.hpp"
@@ -24,13 +25,24 @@ std::vector<int> descriptors_of(const UniqueFd& handover, const LaunchFds& fds) 
     return open;
 }
 
-Result<Ended> launch_and_run(const UniqueFd& handover) {
+/// Not by way of the machine's destructor: a thread may wait for a page of guest memory for ever.
+[[noreturn]] void leave(const UniqueFd& handover, const Ended& ended) {
+    if (const auto sent = send_ended(handover, ended); !sent) log::error("vmm.report", sent.error());
+    ::_exit(static_cast<int>(ended.reason));
+}
+
+Result<void> launch_and_run(const UniqueFd& handover) {
     Launch launch = HF_TRY(receive_launch(handover));
-    HF_TRY(sandbox::enter({.filter = sandbox::policy::vmm, .keep = descriptors_of(handover, launch.fds)}));
-    const auto machine = HF_TRY(Machine::create(launch.config, std::move(launch.fds), handover));
+    // The jail lets nobody have a pidfd, so the pager gets ours now. Without one it is only slower.
+    UniqueFd self{static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0U))};
+    std::vector<int> keep = descriptors_of(handover, launch.fds);
+    if (self) keep.push_back(self.get());
+    HF_TRY(sandbox::enter({.filter = sandbox::policy::vmm, .keep = keep}));
+    const auto machine =
+        HF_TRY(Machine::create(launch.config, std::move(launch.fds), handover, std::move(self)));
     HF_TRY(sandbox::install(sandbox::policy::vmm_run, sandbox::Scope::AllThreads));
     HF_TRY(send_started(handover));
-    return machine->run();
+    leave(handover, machine->run());
 }
 
 }  // namespace
@@ -40,12 +52,9 @@ int main() {
     using namespace holdfast;
     log::configure("holdfast-vmm", log::Level::Info);
     const UniqueFd handover{kHandoverFd};
-    auto ended = vmm::launch_and_run(handover);
-    if (!ended) {
-        log::error("vmm.failed", ended.error());
-        ended = vmm::Ended{
-            .reason = vmm::EndReason::Failure, .detail = ended.error().what, .control_session = {}};
-    }
-    if (const auto sent = vmm::send_ended(handover, *ended); !sent) log::error("vmm.report", sent.error());
-    return static_cast<int>(ended->reason);
+    const auto done = vmm::launch_and_run(handover);
+    check(!done, "the machine has left by itself");
+    log::error("vmm.failed", done.error());
+    vmm::leave(handover,
+               {.reason = vmm::EndReason::Failure, .detail = done.error().what, .control_session = {}});
 }

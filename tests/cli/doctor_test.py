@@ -27,7 +27,7 @@ class Doctor(CliTest):
 
     def test_tiers_that_are_not_built_are_never_called_available(self):
         _, found, _ = self.findings()
-        for tier in ('software', 'sev-snp', 'tdx'):
+        for tier in ('sev-snp', 'tdx'):
             self.assertEqual(found[f'tier-{tier}']['state'], 'missing')
 
     def test_status_says_whether_this_host_can_launch(self):

@@ -20,6 +20,8 @@ public:
     std::vector<pid_t> cpu_threads() const override { return {1}; }
     std::vector<control::BlockDevice> block_devices() const override { return {{"disk0", 1 << 20, false}}; }
     std::vector<control::Chardev> chardevs() const override { return {{"serial0", "unix:console", true}}; }
+    std::optional<control::MemoryStatistics> memory_statistics() const override { return std::nullopt; }
+    Result<void> seal_memory() override { return {}; }
     Result<void> stop() override { return enter(control::RunState::Paused, control::EventKind::Stop); }
     Result<void> resume() override { return enter(control::RunState::Running, control::EventKind::Resume); }
     Result<void> press_power_button() override {

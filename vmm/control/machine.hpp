@@ -2,12 +2,15 @@
 // What the control socket may ask of a VM. vmm/machine.cpp implements it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <sys/types.h>
 
+#include "memcrypt/software/statistics.hpp"
 #include "sys/result.hpp"
 
 namespace holdfast::control {
@@ -27,6 +30,14 @@ struct Chardev {
     bool open = true;      ///< the guest's side is in use
 };
 
+/// How guest memory is doing, where it is encrypted.
+struct MemoryStatistics {
+    std::string tier;
+    std::string suite;
+    std::chrono::milliseconds seal_after{0};
+    memcrypt::software::Statistics now;
+};
+
 /// Called on the main loop's thread while a command is answered. An error's text is what the client
 /// reads. A call may emit events through the Server (they come before the answer, as in QEMU), and
 /// must not release its session.
@@ -43,6 +54,11 @@ public:
     [[nodiscard]] virtual std::vector<pid_t> cpu_threads() const = 0;
     [[nodiscard]] virtual std::vector<BlockDevice> block_devices() const = 0;
     [[nodiscard]] virtual std::vector<Chardev> chardevs() const = 0;
+
+    /// None: the tier encrypts nothing.
+    [[nodiscard]] virtual std::optional<MemoryStatistics> memory_statistics() const = 0;
+    /// Puts every clear page away. A guest that runs brings back what it touches.
+    virtual Result<void> seal_memory() = 0;
 
     /// Both succeed and change nothing where the VM is already so.
     virtual Result<void> stop() = 0;

@@ -135,6 +135,41 @@ Result<json> query_chardev(Call& call) {
     return list;
 }
 
+Result<json> query_memcrypt(Call& call) {
+    const auto memory = call.machine.memory_statistics();
+    if (!memory) return json{{"tier", "none"}};
+    const auto& now = memory->now;
+    return json{{"tier", memory->tier},
+                {"suite", memory->suite},
+                {"seal-after-ms", memory->seal_after.count()},
+                {"page-size", 4096},
+                {"pages",
+                 {{"total", now.pages},
+                  {"window", now.window},
+                  {"clear", now.clear},
+                  {"grace", now.grace},
+                  {"sealed", now.sealed},
+                  {"untouched", now.untouched},
+                  {"zero", now.zero},
+                  {"exempt", now.exempt},
+                  {"poisoned", now.poisoned},
+                  {"most-clear", now.most_clear}}},
+                {"faults",
+                 {{"fresh", now.faults_fresh},
+                  {"sealed", now.faults_sealed},
+                  {"grace", now.faults_grace},
+                  {"raced", now.faults_raced},
+                  {"latency-ns-log2", now.fault_latency}}},
+                {"prefetch", {{"opened", now.ahead}, {"useful", now.ahead_useful}}},
+                {"cipher",
+                 {{"opened", now.opened},
+                  {"sealed", now.pages_sealed},
+                  {"seal-ns", now.seal_nanoseconds},
+                  {"keys", now.keys}}}};
+}
+
+Result<json> memcrypt_seal(Call& call) { return done(call.machine.seal_memory()); }
+
 Result<json> query_commands(Call&) {
     json list = json::array();
     for (const Command& command : commands()) list.push_back({{"name", command.name}});
@@ -213,6 +248,8 @@ constexpr Command kCommands[] = {
     {"query-cpus-fast", "q_empty", "[CpuInfoFast]", query_cpus_fast},
     {"query-block", "q_empty", "[BlockInfo]", query_block},
     {"query-chardev", "q_empty", "[ChardevInfo]", query_chardev},
+    {"query-memcrypt", "q_empty", "MemcryptInfo", query_memcrypt},
+    {"memcrypt-seal", "q_empty", "q_empty", memcrypt_seal},
     {"stop", "q_empty", "q_empty", stop},
     {"cont", "q_empty", "q_empty", cont},
     {"system_powerdown", "q_empty", "q_empty", system_powerdown},

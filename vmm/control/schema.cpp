@@ -31,6 +31,22 @@ constexpr Member kBlockInfo[] = {{"device", "str"},
                                  {"locked", "bool"},
                                  {"inserted", "BlockDeviceInfo", true}};
 constexpr Member kChardevInfo[] = {{"label", "str"}, {"filename", "str"}, {"frontend-open", "bool"}};
+constexpr Member kMemcryptPages[] = {
+    {"total", "int"},     {"window", "int"}, {"clear", "int"},  {"grace", "int"},    {"sealed", "int"},
+    {"untouched", "int"}, {"zero", "int"},   {"exempt", "int"}, {"poisoned", "int"}, {"most-clear", "int"}};
+constexpr Member kMemcryptFaults[] = {
+    {"fresh", "int"}, {"sealed", "int"}, {"grace", "int"}, {"raced", "int"}, {"latency-ns-log2", "[int]"}};
+constexpr Member kMemcryptAhead[] = {{"opened", "int"}, {"useful", "int"}};
+constexpr Member kMemcryptSeals[] = {
+    {"opened", "int"}, {"sealed", "int"}, {"seal-ns", "int"}, {"keys", "int"}};
+constexpr Member kMemcryptInfo[] = {{"tier", "str"},
+                                    {"suite", "str", true},
+                                    {"seal-after-ms", "int", true},
+                                    {"page-size", "int", true},
+                                    {"pages", "MemcryptPages", true},
+                                    {"faults", "MemcryptFaults", true},
+                                    {"prefetch", "MemcryptPrefetch", true},
+                                    {"cipher", "MemcryptCipher", true}};
 constexpr Member kShutdownEvent[] = {{"guest", "bool"}, {"reason", "ShutdownCause"}};
 constexpr Member kPanickedEvent[] = {{"action", "GuestPanicAction"}};
 constexpr Member kSchemaMember[] = {{"name", "str"}, {"type", "str", true}, {"default", "any", true}};
@@ -77,6 +93,11 @@ constexpr Type kTypes[] = {
     object("BlockDeviceInfo", kBlockDeviceInfo),
     object("BlockInfo", kBlockInfo),
     object("ChardevInfo", kChardevInfo),
+    object("MemcryptPages", kMemcryptPages),
+    object("MemcryptFaults", kMemcryptFaults),
+    object("MemcryptPrefetch", kMemcryptAhead),
+    object("MemcryptCipher", kMemcryptSeals),
+    object("MemcryptInfo", kMemcryptInfo),
     object("q_obj_SHUTDOWN-arg", kShutdownEvent),
     object("q_obj_GUEST_PANICKED-arg", kPanickedEvent),
     object("SchemaInfoMember", kSchemaMember),

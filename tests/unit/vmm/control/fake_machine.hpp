@@ -16,6 +16,9 @@ public:
     std::vector<BlockDevice> block_devices() const override { return {{"disk0", 1ULL << 40, true}}; }
     std::vector<Chardev> chardevs() const override { return {{"serial0", "unix:console", true}}; }
 
+    std::optional<MemoryStatistics> memory_statistics() const override { return statistics; }
+    Result<void> seal_memory() override { return ++seals, Result<void>{}; }
+
     Result<void> stop() override {
         if (fails.what[0] != '\0') return fails;
         state = RunState::Paused;
@@ -37,6 +40,8 @@ public:
     int presses = 0;
     int resets = 0;
     int quits = 0;
+    int seals = 0;
+    std::optional<MemoryStatistics> statistics;
 };
 
 }  // namespace holdfast::control

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bringing pages in: what happens from the moment a vCPU or a device stalls on a page until it goes on.
+#include <algorithm>
+
+#include "memcrypt/software/ageing.hpp"
+#include "memcrypt/software/pager.hpp"
+#include "sys/spin.hpp"
+
+namespace holdfast::memcrypt::software {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Pages that are opened before they are mapped with one call: who waits for the first waits for them.
+constexpr std::size_t kChunk = 32;
+
+/// Calls `visit(entries)` for each run of neighbouring pages.
+template <typename Entry, typename Visit>
+Result<void> for_each_run(std::span<const Entry> sorted, Visit visit) {
+    while (!sorted.empty()) {
+        std::size_t length = 1;
+        while (length < sorted.size() && sorted[length].page == sorted[0].page + length) ++length;
+        HF_TRY(visit(sorted.first(length)));
+        sorted = sorted.subspan(length);
+    }
+    return {};
+}
+
+}  // namespace
+
+void Pager::read_faults(std::size_t stripe) noexcept {
+    const Userfault& faults = views_.stripes()[stripe];
+    Worker& worker = *readers_[stripe];
+    Userfault::Batch batch;
+    std::array<epoll_event, 2> ready;
+    Spin spin;
+    Clock::time_point last_work = Clock::now();
+    while (!stopping_.load()) {
+        const auto taken = faults.take(batch);
+        if (!taken) return fail(taken.error());
+        const Clock::time_point heard = Clock::now();
+        for (const std::uintptr_t address : std::span{batch}.first(*taken)) {
+            if (const auto done = on_fault(worker, views_.page_at(address)); !done) return fail(done.error());
+            counters_.fault_took(Clock::now() - heard);
+        }
+        if (*taken > 0) {
+            last_work = Clock::now();
+        } else if (heard - last_work < spin.length()) {
+            __builtin_ia32_pause();
+        } else {
+            if (const auto woken = reader_pollers_[stripe].wait(ready, -1); !woken)
+                return fail(woken.error());
+            const Clock::time_point awake = Clock::now();
+            spin.was_idle(awake - last_work);
+            last_work = awake;
+        }
+    }
+}
+
+Result<void> Pager::on_fault(Worker& worker, std::uint32_t page) {
+    Load load;
+    HF_TRY(make_room_ahead(worker));
+    // Another thread may take the room we make; but each time round somebody's page has come in.
+    for (;;) {
+        Plan planned = Plan::Nothing;
+        {
+            const Lock hold{lock_};
+            planned = plan(page, load);
+        }
+        switch (planned) {
+            case Plan::Load: wake_evictor_if_low(); return bring_in(worker, load.all());
+            case Plan::Wake: return views_.wake(page);
+            case Plan::Nothing: return {};
+            case Plan::NoRoom: break;
+        }
+        if (HF_TRY(make_room(worker, 1)) == 0) std::this_thread::yield();
+    }
+}
+
+/// Streams go on opening ahead though the evictor may be behind: then it is done here.
+Result<void> Pager::make_room_ahead(Worker& worker) {
+    std::uint32_t missing = 0;
+    {
+        const Lock hold{lock_};
+        if (window_.free() < wanted_ahead_) missing = wanted_ahead_ - window_.free();
+    }
+    if (missing > 0) HF_TRY(make_room(worker, missing));
+    return {};
+}
+
+/// Decides what to do about a touched page, and takes it and those that come along.
+Pager::Plan Pager::plan(std::uint32_t page, Load& load) {
+    const PageState state = pages_.state(page);
+    switch (state) {
+        case PageState::Free:
+        case PageState::Zero:
+        case PageState::Sealed:
+            if (!window_.reserve(1)) return Plan::NoRoom;
+            (state == PageState::Sealed ? counters_.faults_sealed : counters_.faults_fresh).add();
+            claim(page, state, load);
+            plan_ahead(page, load);
+            return Plan::Load;
+        case PageState::ClearGrace:
+            counters_.faults_grace.add();
+            claim(page, state, load);
+            if (pages_.links(page).aged) plan_cluster(page, load);
+            return Plan::Load;
+        case PageState::Evicting:
+            // Whoever is at it wakes us when it is done, and we fault again.
+            pages_.links(page).wanted = true;
+            counters_.faults_raced.add();
+            return Plan::Nothing;
+        case PageState::Opening:
+            counters_.faults_raced.add();
+            return Plan::Nothing;  // mapped, and woken, soon
+        case PageState::ClearMapped:
+        case PageState::Exempt: counters_.faults_raced.add(); return Plan::Wake;
+        case PageState::Poisoned: return Plan::Nothing;  // nobody gets this page any more
+    }
+    return Plan::Nothing;
+}
+
+void Pager::claim(std::uint32_t page, PageState from, Load& load) {
+    pages_.set_state(page, PageState::Opening);
+    load.entries[load.count++] = {.page = page, .from = from};
+}
+
+/// Pages that the guest will probably touch next, as far as there is room without making some.
+void Pager::plan_ahead(std::uint32_t page, Load& load) {
+    const Streams::Advice advice = streams_.on_fault(page);
+    counters_.ahead_useful.add(advice.proved);
+    wanted_ahead_ = std::max(advice.count, wanted_ahead_ - wanted_ahead_ / 16);
+    std::int64_t next = page;
+    for (std::uint32_t i = 0; i < std::min(advice.count, kMostAhead); ++i) {
+        next += advice.stride;
+        if (next < 0 || next >= pages_.size()) break;
+        const auto candidate = static_cast<std::uint32_t>(next);
+        const PageState state = pages_.state(candidate);
+        if (state != PageState::Free && state != PageState::Zero && state != PageState::Sealed) continue;
+        if (!window_.reserve(1)) break;
+        claim(candidate, state, load);
+        counters_.ahead.add();
+    }
+    most_clear_ = std::max(most_clear_, window_.used());
+}
+
+/// A page that ageing had unmapped is in use. Where its cluster is used densely, the others come back with
+/// it, all but those whose turn it is to be looked at alone.
+void Pager::plan_cluster(std::uint32_t page, Load& load) {
+    Cluster& cluster = clusters_[page / Cluster::kPages];
+    if (!cluster.note_fault()) return;
+    const std::uint32_t first = page - page % Cluster::kPages;
+    const std::uint32_t end = std::min(first + Cluster::kPages, pages_.size());
+    for (std::uint32_t other = first; other < end; ++other) {
+        if (pages_.state(other) != PageState::ClearGrace || Cluster::is_alone(other, age_round_)) continue;
+        const Links& links = pages_.links(other);
+        if (links.aged && links.queue != Queue::Grace) claim(other, PageState::ClearGrace, load);
+    }
+}
+
+/// Opens the pages, which are ours (Opening), and maps them. The first chunk holds the page that is waited
+/// for.
+Result<void> Pager::bring_in(Worker& worker, std::span<Load::Entry> entries) {
+    while (!entries.empty()) {
+        const auto chunk = entries.first(std::min(entries.size(), kChunk));
+        entries = entries.subspan(chunk.size());
+        std::ranges::sort(chunk, {}, &Load::Entry::page);
+        HF_TRY(populate(chunk));
+        for (const Load::Entry& entry : chunk) {
+            if (const auto opened = open(worker, entry); !opened) {
+                const Lock hold{lock_};
+                window_.release(1);  // it will not become clear
+                return opened;
+            }
+        }
+        holdfast::wipe(worker.buffer());
+        HF_TRY(for_each_run(std::span<const Load::Entry>{chunk}, [this](std::span<const Load::Entry> run) {
+            return views_.map(run[0].page, static_cast<std::uint32_t>(run.size()));
+        }));
+        admit(chunk);
+    }
+    return {};
+}
+
+/// Frames for those that have none.
+Result<void> Pager::populate(std::span<const Load::Entry> sorted) const {
+    return for_each_run(sorted, [this](std::span<const Load::Entry> run) -> Result<void> {
+        for (std::size_t i = 0; i < run.size(); ++i) {
+            std::size_t fresh = 0;
+            while (i + fresh < run.size() && run[i + fresh].from == PageState::Free) ++fresh;
+            if (fresh > 0) HF_TRY(views_.populate(run[i].page, static_cast<std::uint32_t>(fresh)));
+            i += fresh;
+        }
+        return {};
+    });
+}
+
+/// Makes the frame plaintext. What does not verify never gets into the frame, nor to the guest.
+Result<void> Pager::open(Worker& worker, const Load::Entry& entry) {
+    const std::uint32_t page = entry.page;
+    switch (entry.from) {
+        case PageState::Free:
+        case PageState::Zero:
+            if (!is_zero(views_.frame(page))) return tampered(page);
+            return {};
+        case PageState::Sealed: {
+            const std::uint8_t epoch = pages_.epoch(page);
+            sync_key(worker, epoch);
+            PageCipher& cipher = *worker.ciphers[epoch];
+            if (!cipher.open(identity(page), views_.frame(page), worker.buffer(), pages_.tag(page))) {
+                return tampered(page);
+            }
+            std::ranges::copy(worker.buffer(), views_.frame(page).begin());
+            counters_.opened.add();
+            return {};
+        }
+        case PageState::ClearGrace: return {};
+        default: bug("page opened from a state that is not closed");
+    }
+}
+
+void Pager::admit(std::span<const Load::Entry> entries) {
+    const Lock hold{lock_};
+    for (const Load::Entry& entry : entries) {
+        if (entry.from == PageState::Sealed) --sealed_with_[pages_.epoch(entry.page)];
+        if (entry.from == PageState::ClearGrace) window_.touched(entry.page);
+        else window_.admit(entry.page);
+    }
+}
+
+Result<void> Pager::make_ready(std::uint32_t first, std::uint32_t count) {
+    const auto is_mapped = [this](std::uint32_t page) {
+        const PageState state = pages_.state(page);
+        return state == PageState::ClearMapped || state == PageState::Exempt;
+    };
+    std::uint32_t page = first;
+    while (page < first + count && is_mapped(page)) ++page;
+    if (page == first + count) return {};
+    const Lock visiting{visitor_lock_};
+    if (!visitor_) return Error{Fault::Os, 0, "guest memory has been wiped"};
+    for (; page < first + count; ++page) {
+        if (!is_mapped(page)) HF_TRY(on_fault(*visitor_, page));
+    }
+    return {};
+}
+
+}  // namespace holdfast::memcrypt::software

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sees in the sequence of faults which pages come next. A stream is a run of faults at one distance (its
+// stride); each time it comes true, more pages are opened ahead of it, and a stream that stops costs nothing
+// more: what it opened in vain leaves through the window's probation queue.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace holdfast::memcrypt::software {
+
+/// Not thread-safe.
+class Streams {
+public:
+    struct Advice {
+        std::int32_t stride = 1;
+        std::uint32_t count = 0;   ///< pages to open beyond the one that faulted
+        std::uint32_t proved = 0;  ///< pages opened ahead earlier that the guest has passed by now
+    };
+    /// `most`: how many pages a stream may be ahead.
+    explicit Streams(std::uint32_t most) noexcept : most_{most} {}
+    /// A sealed page was touched.
+    Advice on_fault(std::uint32_t page) noexcept;
+
+private:
+    static constexpr std::int32_t kMostStride = 16;
+    struct Stream {
+        std::uint32_t last = 0;  ///< the page that faulted last
+        std::int32_t stride = 0;
+        std::uint32_t ahead = 0;  ///< pages opened beyond it
+        std::uint64_t used = 0;   ///< when; 0: free
+    };
+    std::uint32_t most_;
+    std::uint64_t clock_ = 0;
+    std::array<Stream, 16> streams_{};
+};
+
+}  // namespace holdfast::memcrypt::software

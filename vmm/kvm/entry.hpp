@@ -33,4 +33,46 @@ inline constexpr std::uint16_t kBootTssSelector = 0x20;
     return {0, 0, code, 0x00cf93000000ffff, 0x00008b0000000067};
 }
 
+/// Every register in which the boot CPU's first state differs from the state after reset. One source for
+/// what KVM is told and for what the launch digest says.
+struct EntryRegisters {
+    std::array<std::uint64_t, 5> gdt{};  ///< the descriptors behind CS, the data segments and TR
+    std::uint64_t gdt_base = 0;
+    std::uint16_t gdt_limit = 0;
+    std::uint64_t cr0 = 0;
+    std::uint64_t cr3 = 0;
+    std::uint64_t cr4 = 0;
+    std::uint64_t efer = 0;
+    std::uint64_t rip = 0;
+    std::uint64_t rflags = 0;
+    std::uint64_t rbx = 0;
+    std::uint64_t rsi = 0;
+};
+
+[[nodiscard]] constexpr EntryRegisters entry_registers(const EntryState& entry) noexcept {
+    constexpr std::uint64_t kCr0Pe = 1ULL << 0;
+    constexpr std::uint64_t kCr0Et = 1ULL << 4;
+    constexpr std::uint64_t kCr0Pg = 1ULL << 31;
+    constexpr std::uint64_t kCr4Pae = 1ULL << 5;
+    constexpr std::uint64_t kEferLme = 1ULL << 8;
+    constexpr std::uint64_t kEferLma = 1ULL << 10;
+    constexpr std::uint64_t kRflagsReserved = 1ULL << 1;
+    EntryRegisters out{.gdt = boot_gdt(entry.mode), .gdt_base = entry.gdt.value()};
+    out.gdt_limit = static_cast<std::uint16_t>(sizeof out.gdt - 1);
+    out.cr0 = kCr0Pe | kCr0Et;
+    out.rip = entry.instruction.value();
+    out.rflags = kRflagsReserved;
+    switch (entry.mode) {
+        case EntryState::Mode::Long64:
+            out.cr0 |= kCr0Pg;
+            out.cr3 = entry.page_table.value();
+            out.cr4 = kCr4Pae;
+            out.efer = kEferLme | kEferLma;
+            out.rsi = entry.argument.value();
+            break;
+        case EntryState::Mode::Protected32: out.rbx = entry.argument.value(); break;
+    }
+    return out;
+}
+
 }  // namespace holdfast::kvm

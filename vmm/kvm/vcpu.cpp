@@ -12,16 +12,6 @@
 namespace holdfast::kvm {
 namespace {
 
-namespace cr0 {
-constexpr std::uint64_t PE = 1ULL << 0;
-constexpr std::uint64_t ET = 1ULL << 4;
-constexpr std::uint64_t PG = 1ULL << 31;
-}  // namespace cr0
-constexpr std::uint64_t kCr4Pae = 1ULL << 5;
-constexpr std::uint64_t kEferLme = 1ULL << 8;
-constexpr std::uint64_t kEferLma = 1ULL << 10;
-constexpr std::uint64_t kRflagsReserved = 1ULL << 1;
-
 namespace msr {
 constexpr std::uint32_t IA32_SYSENTER_CS = 0x174;
 constexpr std::uint32_t IA32_SYSENTER_ESP = 0x175;
@@ -70,29 +60,24 @@ kvm_run& Vcpu::state() const noexcept {
 }
 
 Result<void> Vcpu::set_entry(const EntryState& entry) {
-    const bool long_mode = entry.mode == EntryState::Mode::Long64;
-    const auto gdt = boot_gdt(entry.mode);
+    const EntryRegisters wanted = entry_registers(entry);
     kvm_sregs sregs{};
     HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_GET_SREGS), &sregs));
-    sregs.cs = segment(gdt[2], kBootCodeSelector);
-    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = segment(gdt[3], kBootDataSelector);
-    sregs.tr = segment(gdt[4], kBootTssSelector);
-    sregs.gdt = {
-        .base = entry.gdt.value(), .limit = static_cast<std::uint16_t>(sizeof gdt - 1), .padding = {}};
-    sregs.cr0 = cr0::PE | cr0::ET;
-    sregs.cr4 = 0;
-    if (long_mode) {
-        sregs.cr0 |= cr0::PG;
-        sregs.cr3 = entry.page_table.value();
-        sregs.cr4 = kCr4Pae;
-        sregs.efer = kEferLme | kEferLma;
-    }
+    sregs.cs = segment(wanted.gdt[2], kBootCodeSelector);
+    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = segment(wanted.gdt[3], kBootDataSelector);
+    sregs.tr = segment(wanted.gdt[4], kBootTssSelector);
+    sregs.gdt = {.base = wanted.gdt_base, .limit = wanted.gdt_limit, .padding = {}};
+    sregs.cr0 = wanted.cr0;
+    sregs.cr3 = wanted.cr3;
+    sregs.cr4 = wanted.cr4;
+    sregs.efer = wanted.efer;
     HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_SET_SREGS), &sregs));
 
     kvm_regs regs{};
-    regs.rip = entry.instruction.value();
-    regs.rflags = kRflagsReserved;
-    (long_mode ? regs.rsi : regs.rbx) = entry.argument.value();
+    regs.rip = wanted.rip;
+    regs.rflags = wanted.rflags;
+    regs.rbx = wanted.rbx;
+    regs.rsi = wanted.rsi;
     HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_SET_REGS), &regs));
     return {};
 }

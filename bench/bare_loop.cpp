@@ -45,11 +45,13 @@ Result<Machine> make(std::string_view cmdline) {
     const auto image = guest_agent::builtin_image();
     const UniqueFd kernel = HF_TRY(sealed_memfd("guest", image.size()));
     if (::pwrite(kernel.get(), image.data(), image.size(), 0) < 0) return os_error("write guest");
-    const auto entry = HF_TRY(boot::load(memory, {.kernel = kernel, .initrd = {}, .cmdline = cmdline,
-                                                  .elf_entry = boot::ElfEntry::Flat}));
+    boot::Loader loader{memory};
+    const auto entry = HF_TRY(boot::load(
+        loader, {.kernel = kernel, .initrd = {}, .cmdline = cmdline, .elf_entry = boot::ElfEntry::Flat}));
 
     UniqueFd vcpu{HF_TRY(ioctl_retry(vm, HF_KVM_REQUEST(KVM_CREATE_VCPU), 0UL))};
-    const auto size = static_cast<std::size_t>(HF_TRY(ioctl_retry(kvm, HF_KVM_REQUEST(KVM_GET_VCPU_MMAP_SIZE), 0UL)));
+    const auto size =
+        static_cast<std::size_t>(HF_TRY(ioctl_retry(kvm, HF_KVM_REQUEST(KVM_GET_VCPU_MMAP_SIZE), 0UL)));
     auto cpuid = std::make_unique<kvm::CountedList<kvm_cpuid_entry2, 256>>();
     cpuid->header.count = 256;
     HF_TRY(ioctl_retry(kvm, HF_KVM_REQUEST(KVM_GET_SUPPORTED_CPUID), cpuid.get()));

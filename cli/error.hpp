@@ -28,6 +28,8 @@ enum class Code : std::uint16_t {
     Tap = 205,
     Passt = 206,
     Vsock = 207,
+    Measure = 208,
+    Firmware = 209,
     KvmMissing = 301,
     KvmRights = 302,
     Programs = 303,

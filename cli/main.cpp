@@ -27,7 +27,7 @@ constexpr std::array<std::string_view, 3> kNotBuilt{"--device", "--vtpm", "--bun
     }
     if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
         throw Failure{Code::Usage, fmt::format("there is no verb '{}'", printable(argv[1])),
-                      "the verbs are run, list, status, top, console, logs, stop, kill and doctor",
+                      "the verbs are run, measure, list, status, top, console, logs, stop, kill and doctor",
                       "holdfast --help says what each does"};
     }
     std::string verb;
@@ -42,6 +42,7 @@ struct Dispatch {
     const std::string& state_dir;
     int operator()(const std::monostate&) const { return kExitUsage; }
     int operator()(const RunOptions& options) const { return run_vm(options, state_dir); }
+    int operator()(const MeasureOptions& options) const { return measure(options); }
     int operator()(const ListOptions& options) const { return list_vms(options, state_dir); }
     int operator()(const StatusOptions& options) const { return show_status(options, state_dir); }
     int operator()(const TopOptions& options) const { return show_top(options, state_dir); }

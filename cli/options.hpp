@@ -16,6 +16,27 @@ struct RunOptions {
     bool detach = false;
     bool json = false;
 };
+/// What another VMM would launch with OVMF on SEV-SNP; numbers and hex as written.
+struct SnpOptions {
+    bool wanted = false;
+    std::string ovmf;
+    std::string vcpus;
+    std::string vcpu_type;
+    std::string vcpu_sig;
+    std::string vcpu_family;
+    std::string vcpu_model;
+    std::string vcpu_stepping;
+    std::string append;
+    std::string guest_features;
+    std::string vmm_type;
+    std::string ovmf_hash;
+};
+struct MeasureOptions {
+    Settings settings;
+    std::string config;
+    bool json = false;
+    SnpOptions snp;
+};
 struct ListOptions {
     bool json = false;
 };
@@ -47,13 +68,14 @@ struct DoctorOptions {
 
 struct Invocation {
     std::string state_dir;  ///< absolute; empty: the default
-    std::variant<std::monostate, RunOptions, ListOptions, StatusOptions, TopOptions, ConsoleOptions,
-                 LogsOptions, StopOptions, KillOptions, DoctorOptions>
+    std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
+                 ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions>
         verb;
 };
 
 // One verb a file; each returns the exit status or throws Failure.
 int run_vm(const RunOptions& options, const std::string& state_dir);
+int measure(const MeasureOptions& options);
 int list_vms(const ListOptions& options, const std::string& state_dir);
 int show_status(const StatusOptions& options, const std::string& state_dir);
 int show_top(const TopOptions& options, const std::string& state_dir);

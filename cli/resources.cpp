@@ -231,6 +231,31 @@ SocketFile::~SocketFile() {
     if (!path_.empty()) ::unlink(path_.c_str());
 }
 
+vmm::LaunchConfig launch_config(const Shape& shape) {
+    vmm::LaunchConfig config{.name = shape.name,
+                             .memory_bytes = shape.memory_bytes,
+                             .cpus = shape.cpus,
+                             .tier = shape.tier,
+                             .software = shape.software,
+                             .cmdline = shape.cmdline,
+                             .flat_entry = shape.builtin,
+                             .start_paused = shape.paused,
+                             .virtio_console = shape.console == ConsoleKind::Virtio,
+                             .disks = {}};
+    for (const DiskChoice& disk : shape.disks) config.disks.push_back({.read_only = disk.read_only});
+    if (shape.net) config.net = vmm::NetShape{};
+    if (shape.vsock) config.vsock_cid = shape.vsock->cid;
+    return config;
+}
+
+UniqueFd open_kernel(const Shape& shape) {
+    return shape.builtin ? builtin_kernel() : open_boot_file(Code::Kernel, "kernel", shape.kernel);
+}
+
+UniqueFd open_initrd(const Shape& shape) {
+    return shape.initrd.empty() ? UniqueFd{} : open_boot_file(Code::Initrd, "initrd", shape.initrd);
+}
+
 Resources open_resources(const Shape& shape, const StateDirectory& directory) {
     Resources all;
     all.kvm = open_kvm();
@@ -238,8 +263,8 @@ Resources open_resources(const Shape& shape, const StateDirectory& directory) {
         all.userfaultfd = open_userfaultfd();
         allow_locking(shape.memory_bytes);
     }
-    all.kernel = shape.builtin ? builtin_kernel() : open_boot_file(Code::Kernel, "kernel", shape.kernel);
-    if (!shape.initrd.empty()) all.initrd = open_boot_file(Code::Initrd, "initrd", shape.initrd);
+    all.kernel = open_kernel(shape);
+    all.initrd = open_initrd(shape);
     for (const DiskChoice& disk : shape.disks) all.disks.push_back(open_disk(disk));
     if (shape.net) {
         all.net = vmm::NetShape{.mac = mac_of(shape.name), .mtu = kPlainMtu};

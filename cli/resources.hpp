@@ -49,6 +49,14 @@ struct Resources {
     UniqueFd vmm_log;
 };
 
+/// What the VMM is told of this shape, but for what only open files know: sizes of disks, MAC and MTU.
+[[nodiscard]] vmm::LaunchConfig launch_config(const Shape& shape);
+
+/// Throws HF-0201.
+[[nodiscard]] UniqueFd open_kernel(const Shape& shape);
+/// Empty if the shape has none. Throws HF-0202.
+[[nodiscard]] UniqueFd open_initrd(const Shape& shape);
+
 [[nodiscard]] Resources open_resources(const Shape& shape, const StateDirectory& directory);
 
 /// The absolute path of passt. Throws HF-0206.

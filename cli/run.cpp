@@ -72,7 +72,8 @@ public:
         : directory_{directory}, record_{record_of(shape, directory)} {
         directory_.write_record(record_);
     }
-    const Record& started(bool paused) {
+    const Record& started(bool paused, const vmm::Started& how) {
+        if (how.launch_digest) record_.launch_digest = hex(*how.launch_digest);
         record_.state = paused ? "paused" : "running";
         directory_.write_record(record_);
         return record_;
@@ -99,7 +100,8 @@ int run_foreground(const Shape& shape, const std::string& state_dir) {
     Bookkeeping book{shape, directory};
     End end;
     {
-        Supervisor supervisor{shape, resources, signals, [&] { book.started(shape.paused); }};
+        Supervisor supervisor{shape, resources, signals,
+                              [&](const vmm::Started& how) { book.started(shape.paused, how); }};
         say_protection(shape);
         supervisor.attach_console();
         end = supervisor.run();
@@ -121,8 +123,8 @@ int supervise_detached(const Shape& shape, const RunOptions& options, const std:
     Resources resources = open_resources(shape, directory);
     Bookkeeping book{shape, directory};
     const int log = resources.vmm_log.get();
-    const auto started = [&] {
-        const Record& record = book.started(shape.paused);
+    const auto started = [&](const vmm::Started& how) {
+        const Record& record = book.started(shape.paused, how);
         const std::string words = options.json ? to_json(record) : record.name + '\n';
         // Whoever asked has gone: then nobody wants the VM either.
         expect(write_all(answer, std::as_bytes(std::span{words})));

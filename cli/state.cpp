@@ -99,6 +99,7 @@ std::optional<Record> parse_record(const std::string& text) {
         record.state = json.at("state");
         record.pid = json.at("pid");
         record.tier = json.at("tier");
+        if (const auto& digest = json.at("launch_digest"); !digest.is_null()) record.launch_digest = digest;
         record.memory_bytes = json.at("memory_bytes");
         if (const auto& window = json.at("clear_window_bytes"); !window.is_null()) {
             record.clear_window_bytes = window.get<std::uint64_t>();
@@ -157,6 +158,10 @@ std::optional<FoundVm> look_at(const std::string& directory) {
     return vm;
 }
 
+nlohmann::json text_or_null(const std::string& text) {
+    return text.empty() ? nlohmann::json{} : nlohmann::json(text);
+}
+
 }  // namespace
 
 namespace {
@@ -184,7 +189,7 @@ std::string to_json(const Record& record, const nlohmann::json& memory) {
         {"pid", record.pid},
         {"tier", record.tier},
         // Tier `none` measures nothing and has no window; the keys are there for programs.
-        {"launch_digest", nullptr},
+        {"launch_digest", text_or_null(record.launch_digest)},
         {"clear_window_bytes", nullptr},
         {"memory_bytes", record.memory_bytes},
         {"cpus", record.cpus},

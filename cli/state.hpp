@@ -20,6 +20,7 @@ struct Record {
     std::string state;  ///< starting, running, ended
     int pid = 0;        ///< of the supervisor
     std::string tier;
+    std::string launch_digest;  ///< hex; empty: the tier has none
     std::uint64_t memory_bytes = 0;
     std::optional<std::uint64_t> clear_window_bytes;  ///< tiers that promise one
     std::uint32_t cpus = 0;

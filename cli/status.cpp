@@ -69,6 +69,7 @@ int show_status(const StatusOptions& options, const std::string& state_dir) {
     row("shape", fmt::format("{} memory, {} vCPU{}", size_words(record.memory_bytes), record.cpus,
                              record.cpus == 1 ? "" : "s"));
     row("encryption", fmt::format("{}: {}", record.tier, limit_of(record.tier)));
+    if (!record.launch_digest.empty()) row("digest", printable(record.launch_digest));
     if (const auto view = read_memory_view(memory)) {
         const auto& pages = view->now;
         row("window",

@@ -92,26 +92,17 @@ const char* reason_word(EndReason reason) noexcept {
 }
 
 Supervisor::Supervisor(const Shape& shape, Resources& resources, const Signals& signals,
-                       std::function<void()> started)
+                       std::function<void(const vmm::Started&)> started)
     : shape_{shape},
       resources_{resources},
       signals_{signals},
       started_{std::move(started)},
-      programs_{program_directory()} {
-    vmm_config_.name = shape.name;
-    vmm_config_.memory_bytes = shape.memory_bytes;
-    vmm_config_.cpus = shape.cpus;
-    vmm_config_.tier = shape.tier;
-    vmm_config_.software = shape.software;
-    vmm_config_.cmdline = shape.cmdline;
-    vmm_config_.start_paused = shape.paused;
-    vmm_config_.flat_entry = shape.builtin;
-    vmm_config_.virtio_console = shape.console == ConsoleKind::Virtio;
+      programs_{program_directory()},
+      vmm_config_{launch_config(shape)} {
     vmm_config_.net = resources.net;
-    for (const io::Disk& disk : resources.disks) {
-        vmm_config_.disks.push_back({.size_bytes = disk.size_bytes, .read_only = disk.read_only});
+    for (std::size_t i = 0; i < resources.disks.size(); ++i) {
+        vmm_config_.disks[i].size_bytes = resources.disks[i].size_bytes;
     }
-    if (shape.vsock) vmm_config_.vsock_cid = shape.vsock->cid;
 
     vmm_fds_.kvm = std::move(resources.kvm);
     vmm_fds_.userfaultfd = std::move(resources.userfaultfd);
@@ -259,8 +250,11 @@ void Supervisor::on_vmm_report() {
         boot_->vmm_socket.reset();
         return;
     }
-    if ((*report)->started) {
-        if (!std::exchange(guest_started_, true)) started_();
+    if (const auto& started = (*report)->started) {
+        if (std::exchange(guest_started_, true)) return;
+        // The files may change under a guest that reboots; what was measured and told must not.
+        vmm_config_.expected_digest = started->launch_digest;
+        started_(*started);
         return;
     }
     vmm::Ended& ended = (*report)->ended;

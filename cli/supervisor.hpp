@@ -35,10 +35,10 @@ struct End {
 
 class Supervisor {
 public:
-    /// `started` is called once, when the first instruction is about to run. Borrowed references
-    /// outlive the supervisor.
+    /// `started` is called once, when the first instruction is about to run, with what the VMM says of the
+    /// launch. Borrowed references outlive the supervisor.
     Supervisor(const Shape& shape, Resources& resources, const Signals& signals,
-               std::function<void()> started);
+               std::function<void(const vmm::Started&)> started);
     ~Supervisor();
 
     /// Connects the console to standard input and output from the start.
@@ -75,7 +75,7 @@ private:
     const Shape& shape_;
     Resources& resources_;
     const Signals& signals_;
-    std::function<void()> started_;
+    std::function<void(const vmm::Started&)> started_;
     std::string programs_;
     io::LaunchConfig io_config_;
     vmm::LaunchConfig vmm_config_;

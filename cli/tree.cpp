@@ -36,12 +36,13 @@ void add_name(CLI::App* verb, Invocation& out) {
 }
 
 // `setting` is a row of the table, which lives as long as the program.
+template <typename Options>
 void add_setting(CLI::App* verb, Invocation& out, const Setting& setting) {
     const std::string name{setting.name};
     const std::string flag = name == "name" ? name : "--" + name;
     const std::string help{setting.help};
     const auto store = [&out, &setting](const std::vector<std::string>& values) {
-        options_of<RunOptions>(out).settings[std::string{setting.name}] = values;
+        options_of<Options>(out).settings[std::string{setting.name}] = values;
     };
     switch (setting.kind) {
         case SettingKind::Flag: verb->add_flag_callback(flag, [store] { store({"true"}); }, help); break;
@@ -61,13 +62,60 @@ void add_setting(CLI::App* verb, Invocation& out, const Setting& setting) {
 
 void declare_run(CLI::App& app, Invocation& out) {
     CLI::App* const run = add_verb<RunOptions>(app, out, "run", "launch a VM; its console is this terminal");
-    for (const Setting& setting : setting_table()) add_setting(run, out, setting);
+    for (const Setting& setting : setting_table()) add_setting<RunOptions>(run, out, setting);
     add_value<RunOptions>(run, out, "--config", &RunOptions::config,
                           "read settings from a TOML file: the names of these flags; flags go before it")
         ->type_name("VM.toml");
     add_flag<RunOptions>(run, out, "--detach", &RunOptions::detach,
                          "return when the guest runs, and leave it running");
     add_flag<RunOptions>(run, out, "--json", &RunOptions::json, "with --detach: print one JSON object");
+}
+
+void declare_measure(CLI::App& app, Invocation& out) {
+    CLI::App* const measure = add_verb<MeasureOptions>(
+        app, out, "measure",
+        "the launch digest to expect of a VM with these flags of run, without launching it");
+    for (const Setting& setting : setting_table()) add_setting<MeasureOptions>(measure, out, setting);
+    add_value<MeasureOptions>(measure, out, "--config", &MeasureOptions::config,
+                              "read settings from a TOML file, as run does")
+        ->type_name("VM.toml");
+    add_flag<MeasureOptions>(measure, out, "--json", &MeasureOptions::json, "print one JSON object");
+    measure->add_flag_callback(
+        "--snp", [&out] { options_of<MeasureOptions>(out).snp.wanted = true; },
+        "instead: the SEV-SNP digest of a guest that another VMM launches with OVMF, by the flags below, "
+        "--kernel "
+        "and --initrd");
+    struct Flag {
+        const char* name;
+        const char* value;
+        std::string SnpOptions::* member;
+        const char* help;
+    };
+    for (const Flag& flag : {
+             Flag{"--ovmf", "FILE", &SnpOptions::ovmf, "firmware image"},
+             Flag{"--vcpus", "N", &SnpOptions::vcpus, "virtual CPUs, 1 to 512"},
+             Flag{"--vcpu-type", "TYPE", &SnpOptions::vcpu_type,
+                  "CPU model as QEMU names it: EPYC-v4, EPYC-Milan"},
+             Flag{"--vcpu-sig", "N", &SnpOptions::vcpu_sig, "or its signature: 0x800f12"},
+             Flag{"--vcpu-family", "N", &SnpOptions::vcpu_family, "or its family, with model and stepping"},
+             Flag{"--vcpu-model", "N", &SnpOptions::vcpu_model, "see --vcpu-family"},
+             Flag{"--vcpu-stepping", "N", &SnpOptions::vcpu_stepping, "see --vcpu-family"},
+             Flag{"--append", "TEXT", &SnpOptions::append, "kernel command line, with --kernel"},
+             Flag{"--guest-features", "N", &SnpOptions::guest_features,
+                  "SEV_FEATURES as the VMM gives them to KVM, and 1 (default 0x1)"},
+             Flag{"--vmm-type", "VMM", &SnpOptions::vmm_type, "who launches: QEMU (default), ec2 or gce"},
+             Flag{"--snp-ovmf-hash", "HEX", &SnpOptions::ovmf_hash,
+                  "digest after the pages of the firmware, instead of those of --ovmf"},
+         }) {
+        measure
+            ->add_option_function<std::string>(
+                flag.name,
+                [&out, member = flag.member](const std::string& value) {
+                    options_of<MeasureOptions>(out).snp.*member = value;
+                },
+                flag.help)
+            ->type_name(flag.value);
+    }
 }
 
 void declare_others(CLI::App& app, Invocation& out) {
@@ -120,6 +168,13 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "--net user\n"
                "holdfast run --config web.toml --detach --json\n";
     }
+    if (verb == "measure") {
+        return "holdfast measure --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 --memory 1G "
+               "--json\n"
+               "holdfast measure --snp --ovmf OVMF.fd --vcpus 4 --vcpu-type EPYC-v4 --kernel vmlinuz "
+               "--append "
+               "console=ttyS0\n";
+    }
     if (verb == "stop") return "holdfast stop web --timeout 60\n";
     if (verb == "logs") return "holdfast logs web --console --follow\n";
     return {};
@@ -134,6 +189,7 @@ void declare(CLI::App& app, Invocation& out) {
            "where VMs keep sockets and logs (default $XDG_RUNTIME_DIR/holdfast, else /run/holdfast)")
         ->type_name("DIR");
     declare_run(app, out);
+    declare_measure(app, out);
     declare_others(app, out);
     for (CLI::App* const verb : app.get_subcommands({})) {
         const auto examples = examples_of(verb->get_name());

@@ -50,6 +50,12 @@ def has_memfd_secret():
     return fd >= 0
 
 
+def has_software_tier():
+    refused = subprocess.run(["build/holdfast", "run", "--memory-encryption", "software", "--builtin", "--console", "x"],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return b"HF-0107" not in refused.stderr
+
+
 def has_native_kernel_mode():
     """Whether this KVM runs a guest's kernel at full speed: doctor finds out by trying."""
     doctor = subprocess.run(["build/holdfast", "doctor", "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
@@ -67,6 +73,8 @@ THINGS = {
     "root": lambda: os.geteuid() == 0,
     "user namespaces": lambda: runs("unshare", "--user", "--map-root-user", "true"),
     "native kernel mode": has_native_kernel_mode,
+    "software tier": has_software_tier,
+    "SNP vectors": lambda: Path("../shared/vectors/snp/launch_digests.json").exists(),
     "machine without passt": lambda: not shutil.which("passt"),
     "machine with /dev/kvm for some": lambda: has_kvm() and not os.stat("/dev/kvm").st_mode & 0o006,
     "hardware VT-d or AMD-Vi": lambda: any(Path("/sys/class/iommu").glob("*")),

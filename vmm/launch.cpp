@@ -46,6 +46,19 @@ Result<SoftwareShape> get_software(WireReader& reader, std::uint64_t memory_byte
     return software;
 }
 
+void put_digest(WireWriter& writer, const std::optional<Digest384>& digest) {
+    writer.put(static_cast<std::uint8_t>(digest.has_value()));
+    if (!digest) return;
+    for (const std::byte byte : *digest) writer.put(std::to_integer<std::uint8_t>(byte));
+}
+
+Result<std::optional<Digest384>> get_digest(WireReader& reader) {
+    if (!HF_TRY(get_bool(reader))) return std::optional<Digest384>{};
+    Digest384 digest;
+    for (std::byte& byte : digest) byte = std::byte{HF_TRY(reader.get<std::uint8_t>())};
+    return std::optional{digest};
+}
+
 void put_devices(WireWriter& writer, const LaunchConfig& config) {
     writer.put(static_cast<std::uint8_t>(config.disks.size()));
     for (const DiskShape& disk : config.disks) {
@@ -99,6 +112,7 @@ Result<LaunchConfig> decode(std::span<const std::byte> bytes, std::uint16_t& fd_
     config.start_paused = HF_TRY(get_bool(reader));
     config.virtio_console = HF_TRY(get_bool(reader));
     HF_TRY(get_devices(reader, config));
+    config.expected_digest = HF_TRY(get_digest(reader));
     HF_TRY(reader.expect_end());
     if (config.memory_bytes < kMinMemory || config.memory_bytes > kMaxMemory ||
         config.memory_bytes % (1ULL << 20) != 0) {
@@ -131,6 +145,7 @@ Result<void> send_launch(const UniqueFd& socket, const LaunchConfig& config, con
     writer.put(static_cast<std::uint8_t>(config.start_paused));
     writer.put(static_cast<std::uint8_t>(config.virtio_console));
     put_devices(writer, config);
+    put_digest(writer, config.expected_digest);
     return send_message(socket, writer.bytes(), numbers);
 }
 
@@ -153,9 +168,10 @@ Result<Launch> receive_launch(const UniqueFd& socket) {
     return launch;
 }
 
-Result<void> send_started(const UniqueFd& socket) {
+Result<void> send_started(const UniqueFd& socket, const Started& started) {
     WireWriter writer;
     writer.put(static_cast<std::uint8_t>(ReportKind::Started));
+    put_digest(writer, started.launch_digest);
     return send_message(socket, writer.bytes());
 }
 
@@ -175,7 +191,9 @@ Result<std::optional<VmmReport>> receive_report(const UniqueFd& socket) {
     VmmReport report;
     const auto kind = static_cast<ReportKind>(HF_TRY(reader.get<std::uint8_t>()));
     switch (kind) {
-        case ReportKind::Started: report.started = true; break;
+        case ReportKind::Started:
+            report.started = Started{.launch_digest = HF_TRY(get_digest(reader))};
+            break;
         case ReportKind::Ended: {
             const auto reason = static_cast<EndReason>(HF_TRY(reader.get<std::uint8_t>()));
             switch (reason) {

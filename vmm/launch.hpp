@@ -14,6 +14,7 @@
 #include "memcrypt/guest_memory.hpp"
 #include "sys/fd.hpp"
 #include "sys/result.hpp"
+#include "sys/sha2.hpp"
 
 namespace holdfast::vmm {
 
@@ -54,6 +55,9 @@ struct LaunchConfig {
     std::vector<DiskShape> disks;
     std::optional<NetShape> net;
     std::optional<std::uint32_t> vsock_cid;
+    /// The only launch digest with which the guest may run: what a guest that reboots was launched with
+    /// first.
+    std::optional<Digest384> expected_digest;
 };
 
 struct LaunchFds {
@@ -92,7 +96,10 @@ enum class EndReason : std::uint8_t {
 };
 
 /// From holdfast-vmm to whoever launched it.
-struct Started {};  ///< the guest is about to run its first instruction (or paused before it)
+/// The guest is about to run its first instruction (or paused before it).
+struct Started {
+    std::optional<Digest384> launch_digest;  ///< none in tier `none`
+};
 struct Ended {
     EndReason reason = EndReason::Failure;
     std::string detail;        ///< one line for people; no guest bytes
@@ -107,10 +114,10 @@ struct Launch {
 /// Checks every bound above; what comes out is safe to act on.
 Result<Launch> receive_launch(const UniqueFd& socket);
 
-Result<void> send_started(const UniqueFd& socket);
+Result<void> send_started(const UniqueFd& socket, const Started& started);
 Result<void> send_ended(const UniqueFd& socket, const Ended& ended);
 struct VmmReport {
-    bool started = false;  ///< else `ended` holds
+    std::optional<Started> started;  ///< else `ended` holds
     Ended ended;
 };
 /// None: the VMM is gone without a word.

@@ -2,8 +2,8 @@
 #include "vmm/machine.hpp"
 
 #include "memcrypt/software/pager.hpp"
-#include "vmm/boot/boot.hpp"
 #include "vmm/boot/layout.hpp"
+#include "vmm/guest_load.hpp"
 #include "vmm/virtio/block.hpp"
 #include "vmm/virtio/console.hpp"
 #include "vmm/virtio/net.hpp"
@@ -68,16 +68,13 @@ Result<void> Machine::build() {
     if (fds_.control_session) {
         HF_TRY(control_->adopt_session(std::move(fds_.control_session), control::Cause::GuestReset));
     }
-    const kvm::EntryState entry = HF_TRY(
-        boot::load(memory_, {
-                                .kernel = fds_.kernel,
-                                .initrd = fds_.initrd,
-                                .cmdline = config_.cmdline,
-                                .cpus = config_.cpus,
-                                .elf_entry = config_.flat_entry ? boot::ElfEntry::Flat : boot::ElfEntry::Pvh,
-                            }));
+    const LoadedGuest guest = HF_TRY(load_guest(memory_, config_, fds_.kernel, fds_.initrd));
+    launch_digest_ = guest.launch_digest;
+    if (config_.expected_digest && launch_digest_ != config_.expected_digest)
+        return input_error(
+            "what was loaded is not what was measured before: the kernel or initrd has changed");
     fds_ = {};
-    return build_vcpus(entry);
+    return build_vcpus(guest.entry);
 }
 
 Result<void> Machine::build_legacy() {

@@ -42,6 +42,9 @@ public:
                                                    const UniqueFd& handover, UniqueFd self);
     ~Machine() override;
 
+    /// Of everything the guest was loaded with; none in tier `none`.
+    [[nodiscard]] const std::optional<Digest384>& launch_digest() const noexcept { return launch_digest_; }
+
     /// Runs the guest until it ends, one way or another.
     Ended run();
 
@@ -106,6 +109,7 @@ private:
 
     std::unique_ptr<kvm::Vm> vm_;
     memcrypt::GuestMemory memory_;
+    std::optional<Digest384> launch_digest_;
     bus::Bus ports_;
     bus::Bus mmio_;
 

@@ -34,6 +34,21 @@ class Endings(CliTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(result.stdout, b'guest says hello\n' * 2)
 
+    def test_launch_digest_is_shown_and_null_where_there_is_none(self):
+        shown = json.loads(self.cli('run', 'd', '--detach', '--json', *self.guest('idle digest')).stdout)
+        self.assertEqual(shown['launch_digest'], 'ab' * 48)
+        self.assertEqual(self.status('d')['launch_digest'], 'ab' * 48)
+        self.assertIn('ab' * 48, self.cli('status', 'd').stdout.decode())
+        self.cli('run', 'n', '--detach', *self.guest('idle'))
+        self.assertIsNone(self.status('n')['launch_digest'])
+
+    def test_second_boot_is_told_the_digest_of_the_first(self):
+        for do in ('reboot digest', 'reboot'):
+            name = do.replace(' ', '-')
+            self.cli('run', name, '--detach', *self.guest(do))
+            wait_until(lambda: self.status(name)['state'] == 'ended', 'the end of the VM')
+            self.assertEqual(self.status(name)['end_detail'], 'second boot')
+
     def test_refused_before_the_start(self):
         result = self.cli('run', *self.guest('refuse'))
         self.assertEqual(result.stdout, b'')

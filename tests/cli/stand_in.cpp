@@ -78,7 +78,9 @@ int be_vmm(const UniqueFd& socket) {
     const auto asked = [&](std::string_view word) { return cmdline.find(word) != std::string::npos; };
     if (asked("do=refuse")) return end(socket, EndReason::Failure, "the kernel is neither bzImage nor ELF");
     if (asked("do=die-early")) ::raise(SIGKILL);
-    if (!holdfast::vmm::send_started(socket)) return 1;
+    holdfast::vmm::Started started;
+    if (asked("digest")) started.launch_digest.emplace().fill(std::byte{0xab});
+    if (!holdfast::vmm::send_started(socket, started)) return 1;
     say(launch->fds.console, "guest says hello\n");
     if (asked("do=poweroff")) return end(socket, EndReason::PowerOff, "");
     if (asked("do=panic")) return end(socket, EndReason::Panic, "");
@@ -88,7 +90,10 @@ int be_vmm(const UniqueFd& socket) {
     if (asked("do=reboot")) {
         // The second boot finds the file that the first one's disk keeps: none here, so the client
         // that lived through the reboot is the sign.
-        if (launch->fds.control_session) return end(socket, EndReason::PowerOff, "second boot");
+        if (launch->fds.control_session) {
+            const bool expected = launch->config.expected_digest == started.launch_digest;
+            return end(socket, EndReason::PowerOff, expected ? "second boot" : "another digest is expected");
+        }
         auto pair = holdfast::socket_pair(SOCK_STREAM);
         return end(socket, EndReason::Reboot, "", std::move(pair->first));
     }

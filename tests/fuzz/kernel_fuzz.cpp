@@ -17,7 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const UniqueFd file = sealed_memfd("kernel", size).value();
     if (::pwrite(file.get(), data, size, 0) != static_cast<ssize_t>(size)) return 0;
     for (const auto entry : {boot::ElfEntry::Pvh, boot::ElfEntry::Flat}) {
-        const auto kernel = boot::load_kernel(memory, file, entry);
+        boot::Loader loader{memory};
+        const auto kernel = boot::load_kernel(loader, file, entry);
         if (!kernel) continue;
         const bool inside = kernel->entry >= boot::kHighMemory && kernel->entry < kernel->end &&
                             kernel->end.value() <= boot::low_ram_end(memory);

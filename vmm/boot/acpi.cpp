@@ -76,17 +76,17 @@ private:
 /// Places tables one after the other.
 class Placer {
 public:
-    Placer(const memcrypt::GuestMemory& memory, std::uint64_t at) : memory_{memory}, at_{at} {}
+    Placer(Loader& loader, std::uint64_t at) : loader_{loader}, at_{at} {}
     Result<std::uint64_t> place(std::span<const std::byte> bytes) {
         const std::uint64_t at = at_;
         check(at + bytes.size() <= kAcpiTables.value() + kAcpiRoom, "ACPI tables outgrow their room");
-        HF_TRY(memory_.write(GuestAddr{at}, bytes));
+        HF_TRY(loader_.write(GuestAddr{at}, bytes));
         at_ = (at + bytes.size() + 15) & ~std::uint64_t{15};
         return at;
     }
 
 private:
-    const memcrypt::GuestMemory& memory_;
+    Loader& loader_;
     std::uint64_t at_;
 };
 
@@ -169,16 +169,16 @@ std::vector<std::byte> make_rsdp(std::uint64_t xsdt_address) {
 
 std::span<const std::uint8_t> dsdt() noexcept { return kDsdt; }
 
-Result<void> write_acpi_tables(const memcrypt::GuestMemory& memory, std::uint32_t cpus) {
+Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus) {
     constexpr std::uint64_t kRsdpRoom = 64;
-    Placer placer{memory, kAcpiTables.value() + kRsdpRoom};
+    Placer placer{loader, kAcpiTables.value() + kRsdpRoom};
     const std::uint64_t dsdt_address = HF_TRY(placer.place(std::as_bytes(dsdt())));
     Table xsdt{"XSDT", 1};
     xsdt.put(HF_TRY(placer.place(make_fadt(dsdt_address).finish())));
     xsdt.put(HF_TRY(placer.place(make_madt(cpus).finish())));
     xsdt.put(HF_TRY(placer.place(make_mcfg().finish())));
     const std::uint64_t xsdt_address = HF_TRY(placer.place(xsdt.finish()));
-    return memory.write(kAcpiTables, make_rsdp(xsdt_address));
+    return loader.write(kAcpiTables, make_rsdp(xsdt_address));
 }
 
 }  // namespace holdfast::boot

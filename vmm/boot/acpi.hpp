@@ -6,12 +6,12 @@
 #include <cstdint>
 #include <span>
 
-#include "memcrypt/guest_memory.hpp"
+#include "vmm/boot/loader.hpp"
 
 namespace holdfast::boot {
 
 /// Writes RSDP (at layout's kAcpiTables), XSDT, FADT, DSDT, MADT and MCFG.
-Result<void> write_acpi_tables(const memcrypt::GuestMemory& memory, std::uint32_t cpus);
+Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus);
 
 /// dsdt.asl as iasl compiles it; a test compiles the source again and compares.
 [[nodiscard]] std::span<const std::uint8_t> dsdt() noexcept;

@@ -80,36 +80,35 @@ void put(std::span<std::byte> page, std::size_t offset, const T& value) {
 }
 
 /// As high as RAM and the kernel's own limit allow, on a page.
-Result<Initrd> load_initrd(const memcrypt::GuestMemory& memory, const UniqueFd& file, const Kernel& kernel) {
+Result<Initrd> load_initrd(Loader& loader, const UniqueFd& file, const Kernel& kernel) {
     if (!file) return Initrd{};
     const std::uint64_t size = HF_TRY(file_size(file));
     if (size == 0) return input_error("initrd is empty");
-    const std::uint64_t top = std::min(low_ram_end(memory) - 1, kernel.initrd_limit) + 1;
+    const std::uint64_t top = std::min(low_ram_end(loader.memory()) - 1, kernel.initrd_limit) + 1;
     if (size > top) return input_error("guest memory is too small for kernel and initrd");
     const std::uint64_t start = (top - size) & ~(kPageSize - 1);
     if (start < kernel.end.value()) return input_error("guest memory is too small for kernel and initrd");
-    HF_TRY(memory.load(GuestAddr{start}, file, 0, size));
+    HF_TRY(loader.load(GuestAddr{start}, file, 0, size));
     return Initrd{start, size};
 }
 
-Result<void> write_cmdline(const memcrypt::GuestMemory& memory, std::string_view cmdline,
-                           const Kernel& kernel) {
+Result<void> write_cmdline(Loader& loader, std::string_view cmdline, const Kernel& kernel) {
     if (cmdline.size() > kernel.cmdline_limit)
         return input_error("command line is longer than the kernel takes");
     if (cmdline.find('\0') != std::string_view::npos) return input_error("command line has a zero byte");
-    HF_TRY(memory.write(kCmdline, std::as_bytes(std::span{cmdline})));
-    return memory.write_value(HF_TRY(kCmdline.plus(cmdline.size())), std::byte{0});
+    HF_TRY(loader.write(kCmdline, std::as_bytes(std::span{cmdline})));
+    return loader.write_value(HF_TRY(kCmdline.plus(cmdline.size())), std::byte{0});
 }
 
 /// Identity map of the first 4 GiB by 2 MiB pages.
-Result<void> write_page_tables(const memcrypt::GuestMemory& memory) {
+Result<void> write_page_tables(Loader& loader) {
     constexpr std::uint64_t kPresentWrite = 3;
     constexpr std::uint64_t kLarge = 1ULL << 7;
     constexpr std::size_t kEntries = 512;
     constexpr std::size_t kDirectories = 4;
     const std::uint64_t base = kPageTables.value();
     const auto table = [](std::uint64_t index) { return base + index * kPageSize; };
-    HF_TRY(memory.write_value(GuestAddr{table(0)}, Le<std::uint64_t>{table(1) | kPresentWrite}));
+    HF_TRY(loader.write_value(GuestAddr{table(0)}, Le<std::uint64_t>{table(1) | kPresentWrite}));
     std::array<Le<std::uint64_t>, kDirectories> pointers;
     std::array<Le<std::uint64_t>, kEntries> directory;
     for (std::uint64_t i = 0; i < kDirectories; ++i) {
@@ -117,16 +116,16 @@ Result<void> write_page_tables(const memcrypt::GuestMemory& memory) {
         for (std::uint64_t j = 0; j < kEntries; ++j) {
             directory[j] = (i * kEntries + j) << 21 | kPresentWrite | kLarge;
         }
-        HF_TRY(memory.write_value(GuestAddr{table(2 + i)}, directory));
+        HF_TRY(loader.write_value(GuestAddr{table(2 + i)}, directory));
     }
-    return memory.write_value(GuestAddr{table(1)}, pointers);
+    return loader.write_value(GuestAddr{table(1)}, pointers);
 }
 
-Result<void> write_start_info(const memcrypt::GuestMemory& memory, const Initrd& initrd) {
-    const auto map = memory_map(memory);
+Result<void> write_start_info(Loader& loader, const Initrd& initrd) {
+    const auto map = memory_map(loader.memory());
     const std::uint64_t modules = kStartInfo.value() + sizeof(wire::StartInfo);
     const std::uint64_t entries = modules + sizeof(wire::Module);
-    HF_TRY(memory.write_value(kStartInfo, wire::StartInfo{
+    HF_TRY(loader.write_value(kStartInfo, wire::StartInfo{
                                               .flags = {},
                                               .nr_modules = initrd.size != 0 ? 1U : 0U,
                                               .modlist_paddr = initrd.size != 0 ? modules : 0,
@@ -138,12 +137,12 @@ Result<void> write_start_info(const memcrypt::GuestMemory& memory, const Initrd&
                                           }));
     if (initrd.size != 0) {
         HF_TRY(
-            memory.write_value(GuestAddr{modules}, wire::Module{.paddr = initrd.start, .size = initrd.size}));
+            loader.write_value(GuestAddr{modules}, wire::Module{.paddr = initrd.start, .size = initrd.size}));
     }
     std::uint64_t at = entries;
     for (const MemoryRange& range : map) {
         HF_TRY(
-            memory.write_value(GuestAddr{at}, wire::MapEntry{.addr = range.start,
+            loader.write_value(GuestAddr{at}, wire::MapEntry{.addr = range.start,
                                                              .size = range.size,
                                                              .type = static_cast<std::uint32_t>(range.type),
                                                              .reserved = {}}));
@@ -152,8 +151,7 @@ Result<void> write_start_info(const memcrypt::GuestMemory& memory, const Initrd&
     return {};
 }
 
-Result<void> write_zero_page(const memcrypt::GuestMemory& memory, const Kernel& kernel,
-                             const Initrd& initrd) {
+Result<void> write_zero_page(Loader& loader, const Kernel& kernel, const Initrd& initrd) {
     std::array<std::byte, kPageSize> page{};
     const auto header = std::span{kernel.setup_header};
     std::ranges::copy(header.first(std::min(header.size(), zero_page::kMaxHeader)),
@@ -163,7 +161,7 @@ Result<void> write_zero_page(const memcrypt::GuestMemory& memory, const Kernel& 
     put(page, zero_page::ramdisk_size, Le<std::uint32_t>{static_cast<std::uint32_t>(initrd.size)});
     put(page, zero_page::cmd_line_ptr, Le<std::uint32_t>{static_cast<std::uint32_t>(kCmdline.value())});
     put(page, zero_page::acpi_rsdp_addr, Le<std::uint64_t>{kAcpiTables.value()});
-    const auto map = memory_map(memory);
+    const auto map = memory_map(loader.memory());
     check(map.size() <= zero_page::kMaxE820, "e820 table");
     put(page, zero_page::e820_entries, static_cast<std::uint8_t>(map.size()));
     std::size_t at = zero_page::e820_table;
@@ -171,13 +169,13 @@ Result<void> write_zero_page(const memcrypt::GuestMemory& memory, const Kernel& 
         put(page, at, wire::E820Entry{range.start, range.size, static_cast<std::uint32_t>(range.type)});
         at += sizeof(wire::E820Entry);
     }
-    return memory.write(kZeroPage, page);
+    return loader.write(kZeroPage, page);
 }
 
 /// All the firmware there is. Linux takes a machine with hardware-reduced ACPI for one with EFI, does not use
 /// the reset register, finds no EFI, and reboots as a PC of 1981 does: in real mode, by a jump to the reset
 /// vector.
-Result<void> write_reset_vector(const memcrypt::GuestMemory& memory) {
+Result<void> write_reset_vector(Loader& loader) {
     constexpr std::uint16_t port = legacy::kPowerPort + legacy::kResetOffset;
     constexpr std::array<std::uint8_t, 9> code{
         0xba,      port & 0xff,
@@ -187,7 +185,7 @@ Result<void> write_reset_vector(const memcrypt::GuestMemory& memory) {
         0xf4,      0xeb,
         0xfd,  // hlt; jmp to the hlt
     };
-    return memory.write(kResetVector, std::as_bytes(std::span{code}));
+    return loader.write(kResetVector, std::as_bytes(std::span{code}));
 }
 
 }  // namespace
@@ -205,17 +203,19 @@ std::vector<MemoryRange> memory_map(const memcrypt::GuestMemory& memory) {
     return map;
 }
 
-Result<kvm::EntryState> load(const memcrypt::GuestMemory& memory, const Inputs& inputs) {
-    const Kernel kernel = HF_TRY(load_kernel(memory, inputs.kernel, inputs.elf_entry));
-    const Initrd initrd = HF_TRY(load_initrd(memory, inputs.initrd, kernel));
-    HF_TRY(write_cmdline(memory, inputs.cmdline, kernel));
-    HF_TRY(write_acpi_tables(memory, inputs.cpus));
-    HF_TRY(write_reset_vector(memory));
+Result<kvm::EntryState> load(Loader& loader, const Inputs& inputs) {
+    const Kernel kernel = HF_TRY(load_kernel(loader, inputs.kernel, inputs.elf_entry));
+    const Initrd initrd = HF_TRY(load_initrd(loader, inputs.initrd, kernel));
+    HF_TRY(write_cmdline(loader, inputs.cmdline, kernel));
+    check(inputs.shape.size() <= kPageSize, "shape outgrows its page");
+    HF_TRY(loader.write(kShape, std::as_bytes(std::span{inputs.shape})));
+    HF_TRY(write_acpi_tables(loader, inputs.cpus));
+    HF_TRY(write_reset_vector(loader));
     const bool linux_protocol = !kernel.setup_header.empty();
-    HF_TRY(linux_protocol ? write_zero_page(memory, kernel, initrd) : write_start_info(memory, initrd));
+    HF_TRY(linux_protocol ? write_zero_page(loader, kernel, initrd) : write_start_info(loader, initrd));
     const bool long_mode = kernel.mode == kvm::EntryState::Mode::Long64;
-    if (long_mode) HF_TRY(write_page_tables(memory));
-    HF_TRY(memory.write_value(kGdt, kvm::boot_gdt(kernel.mode)));
+    if (long_mode) HF_TRY(write_page_tables(loader));
+    HF_TRY(loader.write_value(kGdt, kvm::boot_gdt(kernel.mode)));
     return kvm::EntryState{.mode = kernel.mode,
                            .instruction = kernel.entry,
                            .argument = linux_protocol ? kZeroPage : kStartInfo,

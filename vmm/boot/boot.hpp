@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "memcrypt/guest_memory.hpp"
 #include "sys/fd.hpp"
 #include "vmm/boot/kernel.hpp"
+#include "vmm/boot/loader.hpp"
 #include "vmm/kvm/entry.hpp"
 
 namespace holdfast::boot {
@@ -16,11 +16,12 @@ struct Inputs {
     const UniqueFd& kernel;
     const UniqueFd& initrd;  ///< may be empty
     std::string_view cmdline;
+    std::string_view shape;  ///< at most a page: what the guest can see of the machine (vmm/guest_load.hpp)
     std::uint32_t cpus = 1;
     ElfEntry elf_entry = ElfEntry::Pvh;
 };
 
-/// Loads kernel, initrd, command line, ACPI tables and boot parameters into fresh (zeroed) memory.
-Result<kvm::EntryState> load(const memcrypt::GuestMemory& memory, const Inputs& inputs);
+/// Loads kernel, initrd, command line, shape, ACPI tables and boot parameters.
+Result<kvm::EntryState> load(Loader& loader, const Inputs& inputs);
 
 }  // namespace holdfast::boot

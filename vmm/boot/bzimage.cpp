@@ -107,7 +107,7 @@ Result<Placement> place(const memcrypt::GuestMemory& memory, const wire::SetupHe
 
 }  // namespace
 
-Result<Kernel> load_bzimage(const memcrypt::GuestMemory& memory, const UniqueFd& file) {
+Result<Kernel> load_bzimage(Loader& loader, const UniqueFd& file) {
     const wire::SetupHeader header = HF_TRY(read_header(file));
     const std::uint64_t sectors = header.setup_sects == 0 ? 4 : header.setup_sects;
     const std::uint64_t setup_size = (sectors + 1) * kSectorSize;
@@ -117,8 +117,8 @@ Result<Kernel> load_bzimage(const memcrypt::GuestMemory& memory, const UniqueFd&
     const std::uint64_t image_size = total - setup_size;
     // syssize counts 16-byte paragraphs of the protected-mode part; less of it in the file is a cut.
     if (image_size < std::uint64_t{header.syssize.get()} * 16) return input_error("bzImage is truncated");
-    const Placement placement = HF_TRY(place(memory, header, image_size));
-    HF_TRY(memory.load(GuestAddr{placement.load}, file, setup_size, image_size));
+    const Placement placement = HF_TRY(place(loader.memory(), header, image_size));
+    HF_TRY(loader.load(GuestAddr{placement.load}, file, setup_size, image_size));
 
     // The header's length is in its own jump instruction; it must reach the fields we change.
     const std::size_t length = 0x202 - kHeaderOffset + (header.jump.get() >> 8);

@@ -90,13 +90,13 @@ struct Extent {
 };
 
 /// Loads one PT_LOAD segment and says where it went. The rest of its memory is zero already: RAM is new.
-Result<Extent> load_segment(const memcrypt::GuestMemory& memory, const UniqueFd& file,
-                            const wire::ProgramHeader& segment, std::span<const Extent> placed) {
+Result<Extent> load_segment(Loader& loader, const UniqueFd& file, const wire::ProgramHeader& segment,
+                            std::span<const Extent> placed) {
     const std::uint64_t start = segment.paddr.get();
     const std::uint64_t size = segment.memsz.get();
     if (segment.filesz.get() > size)
         return input_error("kernel ELF segment is larger in the file than in memory");
-    const std::uint64_t limit = low_ram_end(memory);
+    const std::uint64_t limit = low_ram_end(loader.memory());
     if (start < kHighMemory.value()) return input_error("kernel ELF segment lies below 1 MiB");
     if (start > limit || size > limit - start)
         return input_error("kernel ELF segment lies outside guest RAM");
@@ -106,7 +106,7 @@ Result<Extent> load_segment(const memcrypt::GuestMemory& memory, const UniqueFd&
             return input_error("kernel ELF segments overlap");
         }
     }
-    HF_TRY(memory.load(GuestAddr{start}, file, segment.offset.get(), segment.filesz.get()));
+    HF_TRY(loader.load(GuestAddr{start}, file, segment.offset.get(), segment.filesz.get()));
     return extent;
 }
 
@@ -140,7 +140,7 @@ Result<std::optional<std::uint32_t>> find_pvh_note(const UniqueFd& file, const w
 
 }  // namespace
 
-Result<Kernel> load_elf(const memcrypt::GuestMemory& memory, const UniqueFd& file, ElfEntry elf_entry) {
+Result<Kernel> load_elf(Loader& loader, const UniqueFd& file, ElfEntry elf_entry) {
     const wire::ElfHeader header = HF_TRY(read_header(file));
     std::vector<Extent> placed;
     std::optional<std::uint32_t> pvh;
@@ -148,7 +148,7 @@ Result<Kernel> load_elf(const memcrypt::GuestMemory& memory, const UniqueFd& fil
         const GuestAddr at = HF_TRY(GuestAddr{header.phoff.get()}.plus(i * sizeof(wire::ProgramHeader)));
         const auto segment = HF_TRY(read_struct<wire::ProgramHeader>(file, at.value()));
         if (segment.type.get() == PT_LOAD && segment.memsz.get() != 0) {
-            placed.push_back(HF_TRY(load_segment(memory, file, segment, placed)));
+            placed.push_back(HF_TRY(load_segment(loader, file, segment, placed)));
         } else if (segment.type.get() == PT_NOTE && !pvh) {
             pvh = HF_TRY(find_pvh_note(file, segment));
         }

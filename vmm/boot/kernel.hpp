@@ -10,6 +10,7 @@
 
 #include "memcrypt/guest_memory.hpp"
 #include "sys/fd.hpp"
+#include "vmm/boot/loader.hpp"
 #include "vmm/kvm/entry.hpp"
 
 namespace holdfast::boot {
@@ -29,10 +30,10 @@ struct Kernel {
 enum class ElfEntry : std::uint8_t { Pvh, Flat };
 
 /// Tells formats apart by content and loads. Errors are Input errors that name what is wrong.
-Result<Kernel> load_kernel(const memcrypt::GuestMemory& memory, const UniqueFd& file, ElfEntry elf_entry);
+Result<Kernel> load_kernel(Loader& loader, const UniqueFd& file, ElfEntry elf_entry);
 
-Result<Kernel> load_elf(const memcrypt::GuestMemory& memory, const UniqueFd& file, ElfEntry elf_entry);
-Result<Kernel> load_bzimage(const memcrypt::GuestMemory& memory, const UniqueFd& file);
+Result<Kernel> load_elf(Loader& loader, const UniqueFd& file, ElfEntry elf_entry);
+Result<Kernel> load_bzimage(Loader& loader, const UniqueFd& file);
 
 /// End of RAM below the device hole: kernels, initrds and everything else we load lie under it.
 [[nodiscard]] std::uint64_t low_ram_end(const memcrypt::GuestMemory& memory) noexcept;

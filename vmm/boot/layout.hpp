@@ -16,6 +16,7 @@ namespace holdfast::boot {
 inline constexpr GuestAddr kGdt{0x5000};
 inline constexpr GuestAddr kStartInfo{0x6000};   ///< PVH hvm_start_info, module list and memory map
 inline constexpr GuestAddr kZeroPage{0x7000};    ///< Linux boot_params
+inline constexpr GuestAddr kShape{0x8000};       ///< what the machine is made of, as text
 inline constexpr GuestAddr kPageTables{0x9000};  ///< PML4, PDPT and four page directories
 inline constexpr GuestAddr kCmdline{0x20000};
 inline constexpr GuestAddr kLowRamEnd{0x9fc00};   ///< the traditional end of conventional memory

@@ -34,6 +34,7 @@ protected:
         return bytes;
     }
     memcrypt::GuestMemory memory = memcrypt::GuestMemory::create_plain(ram_ranges(128ULL << 20)).value();
+    Loader loader{memory};
     UniqueFd kernel = file_of(guest_agent::builtin_image());
     UniqueFd none;
 };
@@ -42,7 +43,7 @@ TEST_F(BootTest, StartInfoLeadsToCmdlineInitrdAndMemoryMap) {
     const std::vector<std::byte> initrd(5000, std::byte{0x42});
     const UniqueFd initrd_file = file_of(initrd);
     const auto entry =
-        load(memory, {.kernel = kernel, .initrd = initrd_file, .cmdline = "job=hello", .cpus = 2});
+        load(loader, {.kernel = kernel, .initrd = initrd_file, .cmdline = "job=hello", .cpus = 2});
     ASSERT_TRUE(entry.has_value()) << entry.error().what;
     const std::uint64_t info = entry->argument.value();
     EXPECT_EQ(at<std::uint32_t>(info), 0x336ec578U);
@@ -59,24 +60,24 @@ TEST_F(BootTest, StartInfoLeadsToCmdlineInitrdAndMemoryMap) {
 TEST_F(BootTest, InitrdThatWouldReachIntoTheKernelIsRefused) {
     const std::vector<std::byte> initrd(127U << 20);
     const UniqueFd initrd_file = file_of(initrd);
-    const auto entry = load(memory, {.kernel = kernel, .initrd = initrd_file, .cmdline = ""});
+    const auto entry = load(loader, {.kernel = kernel, .initrd = initrd_file, .cmdline = ""});
     ASSERT_FALSE(entry.has_value());
     EXPECT_STREQ(entry.error().what, "guest memory is too small for kernel and initrd");
 }
 
 TEST_F(BootTest, EmptyInitrdIsRefused) {
     const UniqueFd empty = sealed_memfd("empty", 0).value();
-    EXPECT_FALSE(load(memory, {.kernel = kernel, .initrd = empty, .cmdline = ""}).has_value());
+    EXPECT_FALSE(load(loader, {.kernel = kernel, .initrd = empty, .cmdline = ""}).has_value());
 }
 
 TEST_F(BootTest, CmdlineWithAZeroByteIsRefused) {
     using namespace std::string_view_literals;
-    EXPECT_FALSE(load(memory, {.kernel = kernel, .initrd = none, .cmdline = "a\0b"sv}).has_value());
+    EXPECT_FALSE(load(loader, {.kernel = kernel, .initrd = none, .cmdline = "a\0b"sv}).has_value());
 }
 
 // tests/linux reboots a guest through it.
 TEST_F(BootTest, TheResetVectorWritesTheResetRegister) {
-    ASSERT_TRUE(load(memory, {.kernel = kernel, .initrd = none, .cmdline = ""}).has_value());
+    ASSERT_TRUE(load(loader, {.kernel = kernel, .initrd = none, .cmdline = ""}).has_value());
     constexpr std::array code{std::byte{0xba}, std::byte{0x02}, std::byte{0x06},   // mov dx, 0x602
                               std::byte{0xb0}, std::byte{0x01}, std::byte{0xee}};  // mov al, 1; out dx, al
     const auto found = bytes_at(0xffff0, code.size());
@@ -102,7 +103,7 @@ TEST_F(BootTest, MemoryMapLeavesOutTheHoleAndReservesWhatIsNotRam) {
 /// Follows RSDP and XSDT as a guest does, checking every sum.
 class AcpiTest : public BootTest {
 protected:
-    void SetUp() override { ASSERT_TRUE(write_acpi_tables(memory, 3).has_value()); }
+    void SetUp() override { ASSERT_TRUE(write_acpi_tables(loader, 3).has_value()); }
     std::vector<std::byte> table(std::uint64_t address) {
         auto bytes = bytes_at(address, at<std::uint32_t>(address + 4));
         EXPECT_EQ(sum(bytes), 0) << address;

@@ -44,7 +44,8 @@ private:
 class KernelTest : public testing::Test {
 protected:
     Result<Kernel> load(const Image& image, ElfEntry entry = ElfEntry::Pvh) {
-        return load_kernel(memory, image.file(), entry);
+        Loader loader{memory};
+        return load_kernel(loader, image.file(), entry);
     }
     void expect_refused(const Image& image, std::string_view why) {
         const auto kernel = load(image);

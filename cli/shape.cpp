@@ -175,7 +175,7 @@ std::uint64_t resolve_window(const Chosen& chosen, std::uint64_t memory_bytes) {
     std::optional<std::uint64_t> bytes;
     if (text.ends_with('%')) {
         const auto percent = parse_number<std::uint64_t>(std::string_view{text}.substr(0, text.size() - 1));
-        if (percent && *percent <= 100) bytes = memory_bytes / 100 * *percent;
+        if (percent && *percent <= 100) bytes = memory_bytes / kPageSize * *percent / 100 * kPageSize;
     } else {
         bytes = parse_size(text);
     }

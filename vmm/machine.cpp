@@ -65,14 +65,15 @@ Result<void> Machine::build() {
     control_ = HF_TRY(control::Server::create(
         std::move(fds_.control_listener), poller_,
         {.listener = number(Token::ControlListener), .session = number(Token::ControlSession)}, *this));
+    const LoadedGuest guest = HF_TRY(load_guest(memory_, config_, fds_.kernel, fds_.initrd));
+    launch_digest_ = guest.launch_digest;
+    if (config_.expected_digest && launch_digest_ != config_.expected_digest) {
+        return input_error(
+            "what was loaded is not what was measured before: the kernel or initrd has changed");
+    }
     if (fds_.control_session) {
         HF_TRY(control_->adopt_session(std::move(fds_.control_session), control::Cause::GuestReset));
     }
-    const LoadedGuest guest = HF_TRY(load_guest(memory_, config_, fds_.kernel, fds_.initrd));
-    launch_digest_ = guest.launch_digest;
-    if (config_.expected_digest && launch_digest_ != config_.expected_digest)
-        return input_error(
-            "what was loaded is not what was measured before: the kernel or initrd has changed");
     fds_ = {};
     return build_vcpus(guest.entry);
 }

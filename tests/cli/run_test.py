@@ -22,8 +22,10 @@ class Endings(CliTest):
                 self.assertEqual(self.vms(), [])
 
     def test_the_tier_and_its_limit_are_said_at_each_launch(self):
-        first = self.cli('run', 'talk', *self.guest('poweroff')).stderr.decode().splitlines()[0]
-        self.assertTrue(first.startswith('holdfast: talk: memory encryption none: '), first)
+        for flags, words in (((), 'software (clear window 128M of 512M): pages in the clear window and the key'),
+                             (('--memory-encryption', 'none'), 'none: guest memory is not encrypted')):
+            first = self.cli('run', 'talk', *self.guest('poweroff'), *flags).stderr.decode().splitlines()[0]
+            self.assertTrue(first.startswith(f'holdfast: talk: memory encryption {words}'), first)
 
     def test_reboot_exits_when_asked_to(self):
         result = self.cli('run', *self.guest('reboot', '--on-reboot', 'exit'))
@@ -86,9 +88,9 @@ class Running(CliTest):
         told = self.run_detached()
         self.assertEqual(told['name'], 'it')
         self.assertEqual(told['state'], 'running')
-        self.assertEqual(told['tier'], 'none')
+        self.assertEqual(told['tier'], 'software')
         self.assertIsNone(told['launch_digest'])
-        self.assertIsNone(told['clear_window_bytes'])
+        self.assertEqual(told['clear_window_bytes'], 128 << 20)
         self.assertTrue(os.path.exists(told['qmp_socket']))
         self.assertEqual(os.stat(os.path.dirname(told['qmp_socket'])).st_mode & 0o777, 0o700)
         self.assertEqual(self.status('it')['pid'], told['pid'])

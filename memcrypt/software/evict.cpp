@@ -16,12 +16,13 @@ constexpr int kTicksPerRound = 64;
 }  // namespace
 
 /// Free room below which the evictor is woken, and that it makes: so much that a fault need not wait for it,
-/// and that streams find room for what they open ahead.
+/// and that streams find room for what they open next.
 std::uint32_t Pager::low_water() const noexcept {
     return std::max(window_.capacity() / 64, std::min(window_.capacity() / 8, wanted_ahead_));
 }
 std::uint32_t Pager::high_water() const noexcept {
-    return low_water() + std::min(window_.capacity() / 32, kBatch);
+    return low_water() + std::max(std::min(window_.capacity() / 32, kBatch),
+                                  std::min(window_.capacity() / 8, wanted_ahead_));
 }
 
 void Pager::wake_evictor_if_low() noexcept {
@@ -133,6 +134,8 @@ Result<void> Pager::seal(Worker& worker, std::span<const std::uint32_t> pages) {
     const Clock::time_point began = Clock::now();
     for (std::size_t i = 0; i < pages.size(); ++i) {
         const PageBytes frame = views_.frame(pages[i]);
+        // Cold by now, as it has not been used for a while.
+        if (i + 1 < pages.size()) __builtin_prefetch(views_.frame(pages[i + 1]).data());
         zero[i] = is_zero(frame);
         if (zero[i]) continue;
         ++pages_.version(pages[i]);

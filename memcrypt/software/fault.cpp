@@ -43,6 +43,10 @@ void Pager::read_faults(std::size_t stripe) noexcept {
             if (const auto done = on_fault(worker, views_.page_at(address)); !done) return fail(done.error());
             counters_.fault_took(Clock::now() - heard);
         }
+        // The guest runs again; what its streams will ask for next needs room.
+        if (*taken > 0) {
+            if (const auto done = make_room_ahead(worker); !done) return fail(done.error());
+        }
         if (*taken > 0) {
             last_work = Clock::now();
         } else if (heard - last_work < spin.length()) {
@@ -59,7 +63,6 @@ void Pager::read_faults(std::size_t stripe) noexcept {
 
 Result<void> Pager::on_fault(Worker& worker, std::uint32_t page) {
     Load load;
-    HF_TRY(make_room_ahead(worker));
     // Another thread may take the room we make; but each time round somebody's page has come in.
     for (;;) {
         Plan planned = Plan::Nothing;
@@ -77,15 +80,18 @@ Result<void> Pager::on_fault(Worker& worker, std::uint32_t page) {
     }
 }
 
-/// Streams go on opening ahead though the evictor may be behind: then it is done here.
+/// A stream empties the window faster than the evictor, which has to be woken first, can make room: so it is
+/// made here, while the guest is busy with what it got.
 Result<void> Pager::make_room_ahead(Worker& worker) {
-    std::uint32_t missing = 0;
-    {
-        const Lock hold{lock_};
-        if (window_.free() < wanted_ahead_) missing = wanted_ahead_ - window_.free();
+    for (;;) {
+        std::uint32_t missing = 0;
+        {
+            const Lock hold{lock_};
+            const std::uint32_t wanted = std::min(wanted_ahead_, window_.capacity() / 8);
+            if (window_.free() < wanted) missing = wanted - window_.free();
+        }
+        if (missing == 0 || HF_TRY(make_room(worker, missing)) == 0) return {};
     }
-    if (missing > 0) HF_TRY(make_room(worker, missing));
-    return {};
 }
 
 /// Decides what to do about a touched page, and takes it and those that come along.
@@ -131,16 +137,21 @@ void Pager::plan_ahead(std::uint32_t page, Load& load) {
     counters_.ahead_useful.add(advice.proved);
     wanted_ahead_ = std::max(advice.count, wanted_ahead_ - wanted_ahead_ / 16);
     std::int64_t next = page;
+    std::uint32_t followed = 0;
     for (std::uint32_t i = 0; i < std::min(advice.count, kMostAhead); ++i) {
         next += advice.stride;
         if (next < 0 || next >= pages_.size()) break;
         const auto candidate = static_cast<std::uint32_t>(next);
         const PageState state = pages_.state(candidate);
-        if (state != PageState::Free && state != PageState::Zero && state != PageState::Sealed) continue;
-        if (!window_.reserve(1)) break;
+        const bool closed =
+            state == PageState::Free || state == PageState::Zero || state == PageState::Sealed;
+        if (closed && !window_.reserve(1)) break;
+        ++followed;
+        if (!closed) continue;
         claim(candidate, state, load);
         counters_.ahead.add();
     }
+    streams_.followed(followed);
     most_clear_ = std::max(most_clear_, window_.used());
 }
 

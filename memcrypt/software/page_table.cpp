@@ -54,9 +54,11 @@ PageTable::PageTable(Mapping memory, std::uint32_t pages)
 
 void PageTable::set_state(std::uint32_t page, PageState state) noexcept {
     const std::atomic_ref current{states_[page]};
-    (*counts_)[static_cast<std::size_t>(current.load(std::memory_order_relaxed))].fetch_sub(
-        1, std::memory_order_relaxed);
-    (*counts_)[static_cast<std::size_t>(state)].fetch_add(1, std::memory_order_relaxed);
+    // Not read-modify-write: the pager's lock is held, and only readers of the counts come without it.
+    auto& from = (*counts_)[static_cast<std::size_t>(current.load(std::memory_order_relaxed))];
+    from.store(from.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+    auto& to = (*counts_)[static_cast<std::size_t>(state)];
+    to.store(to.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     current.store(state, std::memory_order_release);
 }
 

@@ -78,7 +78,7 @@ public:
 
 private:
     static constexpr std::uint32_t kBatch = 64;       ///< pages a turn of the evictor
-    static constexpr std::uint32_t kMostAhead = 128;  ///< pages opened at one fault
+    static constexpr std::uint32_t kMostAhead = 256;  ///< pages opened at one fault
 
     /// What each thread that opens or seals pages needs for itself.
     struct Worker {

@@ -13,20 +13,16 @@ constexpr std::uint32_t kFirstAhead = 4;
 
 Streams::Advice Streams::on_fault(std::uint32_t page) noexcept {
     ++clock_;
+    advised_ = nullptr;
     Stream* oldest = streams_.data();
     Stream* near = nullptr;
     for (Stream& stream : streams_) {
         if (stream.used < oldest->used) oldest = &stream;
         if (stream.used == 0) continue;
         const std::int64_t distance = std::int64_t{page} - stream.last;
-        // Right behind what was opened ahead: it has all been used, or at least been passed.
-        const std::int64_t next = std::int64_t{stream.stride} * (std::int64_t{stream.ahead} + 1);
-        if (stream.stride != 0 && distance == next) {
-            const std::uint32_t proved = stream.ahead;
-            stream.ahead = std::min(std::max(2 * proved, kFirstAhead), most_);
-            stream.last = page;
-            stream.used = clock_;
-            return {.stride = stream.stride, .count = stream.ahead, .proved = proved};
+        if (stream.stride != 0 && distance % stream.stride == 0) {
+            const std::int64_t steps = distance / stream.stride;
+            if (steps > 0 && steps <= std::int64_t{stream.ahead} + 1) return go_on(stream, page, steps);
         }
         if (distance != 0 && std::abs(distance) <= kMostStride && stream.ahead == 0) near = &stream;
     }
@@ -38,6 +34,23 @@ Streams::Advice Streams::on_fault(std::uint32_t page) noexcept {
     }
     *oldest = {.last = page, .stride = 0, .ahead = 0, .used = clock_};
     return {};
+}
+
+/// Right behind what was opened ahead, all of it has been passed: look farther. Short of that, some of it was
+/// gone before it was used: not so far.
+Streams::Advice Streams::go_on(Stream& stream, std::uint32_t page, std::int64_t steps) noexcept {
+    const auto proved = static_cast<std::uint32_t>(steps) - 1;
+    const bool all = proved == stream.ahead;
+    stream.ahead =
+        all ? std::min(std::max(2 * proved, kFirstAhead), most_) : std::max(proved / 2, kFirstAhead);
+    stream.last = page;
+    stream.used = clock_;
+    advised_ = &stream;
+    return {.stride = stream.stride, .count = stream.ahead, .proved = proved};
+}
+
+void Streams::followed(std::uint32_t count) noexcept {
+    if (advised_ != nullptr) advised_->ahead = count;
 }
 
 }  // namespace holdfast::memcrypt::software

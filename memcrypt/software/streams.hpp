@@ -21,6 +21,8 @@ public:
     explicit Streams(std::uint32_t most) noexcept : most_{most} {}
     /// A sealed page was touched.
     Advice on_fault(std::uint32_t page) noexcept;
+    /// How far the advice of the last on_fault() was followed: there may have been no room, or no pages.
+    void followed(std::uint32_t count) noexcept;
 
 private:
     static constexpr std::int32_t kMostStride = 16;
@@ -30,9 +32,12 @@ private:
         std::uint32_t ahead = 0;  ///< pages opened beyond it
         std::uint64_t used = 0;   ///< when; 0: free
     };
+    Advice go_on(Stream& stream, std::uint32_t page, std::int64_t steps) noexcept;
+
     std::uint32_t most_;
     std::uint64_t clock_ = 0;
     std::array<Stream, 16> streams_{};
+    Stream* advised_ = nullptr;  ///< whom followed() is about
 };
 
 }  // namespace holdfast::memcrypt::software

@@ -9,6 +9,8 @@ namespace {
 constexpr std::uint8_t kMostLevel = 4;
 /// A page's last eviction is remembered in sixteenths of the window, in one byte that goes round.
 constexpr std::uint64_t kGhostSteps = 16;
+/// A page that comes back after fewer evictions than a quarter of the window has a working set it belongs to.
+constexpr unsigned kLately = kGhostSteps / 4;
 /// How far to look past pages that another thread is busy with, and past ones in steady use.
 constexpr std::uint32_t kMostLooks = 64;
 constexpr std::uint32_t kLooksPerPick = 32;
@@ -16,7 +18,7 @@ constexpr std::uint32_t kLooksPerPick = 32;
 }  // namespace
 
 Window::Window(PageTable& pages, std::uint32_t capacity) noexcept
-    : pages_{pages}, capacity_{capacity}, probation_target_{capacity_ / 10}, grace_target_{capacity_ / 12} {
+    : pages_{pages}, capacity_{capacity}, probation_target_{capacity_ / 16}, grace_target_{capacity_ / 12} {
     check(capacity >= kMinPages, "clear window below its minimum");
 }
 
@@ -65,7 +67,7 @@ std::uint8_t Window::now() const noexcept {
 bool Window::left_lately(std::uint32_t page) noexcept {
     const std::uint8_t then = pages_.ghost(page);
     if (then == 0) return false;
-    return (now() + 255U - then) % 255 < kGhostSteps;
+    return (now() + 255U - then) % 255 < kLately;
 }
 
 void Window::admit(std::uint32_t page) noexcept {
@@ -79,7 +81,7 @@ void Window::touched(std::uint32_t page) noexcept {
     Links& links = pages_.links(page);
     if (links.queue == Queue::Grace) {
         unlink(page);
-        links.credit = static_cast<std::uint8_t>((1U << links.level) - 1);
+        links.credit = static_cast<std::uint8_t>((2U << links.level) - 1);
         links.level = std::min<std::uint8_t>(links.level + 1, kMostLevel);
         push(Queue::Main, page);
     }

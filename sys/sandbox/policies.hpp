@@ -13,6 +13,8 @@ namespace holdfast::sandbox::policy {
 extern const Filter vmm;
 extern const Filter vmm_run;
 extern const Filter vmm_vcpu;
-extern const Filter io;  ///< holdfast-io, once its ring and its sockets are set up
+extern const Filter io;     ///< holdfast-io, once its ring and its sockets are set up
+extern const Filter vtpm;   ///< holdfast-vtpm, before it has seen its state
+extern const Filter store;  ///< holdfast-store, before it has read its file
 
 }  // namespace holdfast::sandbox::policy

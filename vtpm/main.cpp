@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// holdfast-vtpm: one vTPM. Finds its launch on descriptor 3, jails itself, and serves the control
+// channel's client. It has no files: its state comes from and goes to holdfast-store, sealed.
+#include <cstdlib>
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <unistd.h>
+
+#include "sys/log.hpp"
+#include "sys/process.hpp"
+#include "sys/sandbox/jail.hpp"
+#include "sys/sandbox/policies.hpp"
+#include "vtpm/channel/server.hpp"
+#include "vtpm/launch.hpp"
+
+namespace {
+
+using namespace holdfast;
+
+Result<void> warm_up_openssl() {
+    // No configuration file and no engine: there will be no files. A first draw makes it open what it
+    // needs (nothing but getrandom(2)) while a failure can still be told.
+    unsigned char byte = 0;
+    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, nullptr) != 1 ||
+        RAND_bytes(&byte, 1) != 1) {
+        return Error{Fault::Os, 0, "initialise OpenSSL"};
+    }
+    return {};
+}
+
+Result<void> serve(const UniqueFd& handover) {
+    auto [launch, key] = HF_TRY(vtpm::receive_launch(handover));
+    HF_TRY(warm_up_openssl());
+    vtpm::StoreClient store{std::move(launch.state)};
+    vtpm::Keeper keeper{vtpm::Sealer{std::move(key), std::move(launch.identity)}, store, store};
+    const auto engine = HF_TRY(vtpm::Engine::create());
+    vtpm::Service service{*engine, keeper, launch.start};
+    const auto server = HF_TRY(vtpm::channel::Server::create(
+        {.listener = std::move(launch.listener), .control = std::move(launch.control), .data = std::move(launch.data)},
+        service, handover));
+
+    std::vector<int> keep = server->descriptors();
+    keep.insert(keep.end(), {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, handover.get(), store.socket().get()});
+    HF_TRY(sandbox::enter({.filter = sandbox::policy::vtpm, .keep = keep}));
+    // The state is the first foreign byte.
+    HF_TRY(service.prepare());
+    HF_TRY(vtpm::send_report(handover, {.ready = true}));
+    return server->run();
+}
+
+}  // namespace
+
+int main() {
+    log::configure("holdfast-vtpm", log::Level::Info);
+    const UniqueFd handover{kHandoverFd};
+    const auto served = serve(handover);
+    if (served) return EXIT_SUCCESS;
+    const Error& error = served.error();
+    log::error("vtpm.failed", error);
+    // Best effort: whoever started us may be gone.
+    [[maybe_unused]] const auto told =
+        vtpm::send_report(handover, {.input = error.fault == Fault::Input, .detail = error.what});
+    return EXIT_FAILURE;
+}

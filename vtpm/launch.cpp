@@ -27,8 +27,7 @@ constexpr std::size_t kMaxReport = 1024;
 constexpr std::size_t kMaxDetail = 512;
 
 bool makes_sense(std::uint8_t mask) {
-    return mask == (kState | kListener) || mask == (kState | kControl) ||
-           mask == (kState | kControl | kData);
+    return mask == (kState | kListener) || mask == (kState | kControl) || mask == (kState | kControl | kData);
 }
 
 Result<Launch> decode(std::span<const std::byte> bytes, std::uint8_t& mask) {
@@ -36,7 +35,8 @@ Result<Launch> decode(std::span<const std::byte> bytes, std::uint8_t& mask) {
     Launch launch;
     mask = HF_TRY(reader.get<std::uint8_t>());
     const auto start = HF_TRY(reader.get<std::uint8_t>());
-    if (start < static_cast<std::uint8_t>(Start::Stored) || start > static_cast<std::uint8_t>(Start::Incoming)) {
+    if (start < static_cast<std::uint8_t>(Start::Stored) ||
+        start > static_cast<std::uint8_t>(Start::Incoming)) {
         return peer_fault("unknown way to start a vTPM");
     }
     launch.start = static_cast<Start>(start);
@@ -59,7 +59,8 @@ Result<SecretBytes> receive_key(const UniqueFd& socket) {
         n = ::recv(socket.get(), key.bytes().data(), key.bytes().size(), MSG_TRUNC);
     } while (n < 0 && errno == EINTR);
     if (n < 0) return os_error("receive the key of the state");
-    if (static_cast<std::size_t>(n) != kStateKeyBytes) return peer_fault("the state's key has a wrong length");
+    if (static_cast<std::size_t>(n) != kStateKeyBytes)
+        return peer_fault("the state's key has a wrong length");
     return key;
 }
 

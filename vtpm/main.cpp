@@ -3,6 +3,7 @@
 // channel's client. It has no files: its state comes from and goes to holdfast-store, sealed.
 #include <cstdlib>
 
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <unistd.h>
@@ -18,12 +19,20 @@ namespace {
 
 using namespace holdfast;
 
+// An arena of its own for the data channel's thread would be one that glibc shrinks, and for that it looks
+// into /proc, which is not there.
+Result<void> keep_to_one_arena() {
+    if (::mallopt(M_ARENA_MAX, 1) != 1) return Error{Fault::Os, 0, "set up the heap"};
+    return {};
+}
+
 Result<void> warm_up_openssl() {
     // No configuration file and no engine: there will be no files. A first draw makes it open what it
     // needs (nothing but getrandom(2)) while a failure can still be told.
     unsigned char byte = 0;
-    if (OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, nullptr) != 1 ||
-        RAND_bytes(&byte, 1) != 1) {
+    constexpr std::uint64_t kBare = OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT |
+                                    OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS;  // 100 KiB that nobody reads
+    if (OPENSSL_init_crypto(kBare, nullptr) != 1 || RAND_bytes(&byte, 1) != 1) {
         return Error{Fault::Os, 0, "initialise OpenSSL"};
     }
     return {};
@@ -31,17 +40,20 @@ Result<void> warm_up_openssl() {
 
 Result<void> serve(const UniqueFd& handover) {
     auto [launch, key] = HF_TRY(vtpm::receive_launch(handover));
+    HF_TRY(keep_to_one_arena());
     HF_TRY(warm_up_openssl());
     vtpm::StoreClient store{std::move(launch.state)};
     vtpm::Keeper keeper{vtpm::Sealer{std::move(key), std::move(launch.identity)}, store, store};
     const auto engine = HF_TRY(vtpm::Engine::create());
     vtpm::Service service{*engine, keeper, launch.start};
-    const auto server = HF_TRY(vtpm::channel::Server::create(
-        {.listener = std::move(launch.listener), .control = std::move(launch.control), .data = std::move(launch.data)},
-        service, handover));
+    const auto server = HF_TRY(vtpm::channel::Server::create({.listener = std::move(launch.listener),
+                                                              .control = std::move(launch.control),
+                                                              .data = std::move(launch.data)},
+                                                             service, handover));
 
     std::vector<int> keep = server->descriptors();
-    keep.insert(keep.end(), {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, handover.get(), store.socket().get()});
+    keep.insert(keep.end(),
+                {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, handover.get(), store.socket().get()});
     HF_TRY(sandbox::enter({.filter = sandbox::policy::vtpm, .keep = keep}));
     // The state is the first foreign byte.
     HF_TRY(service.prepare());

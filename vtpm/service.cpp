@@ -2,6 +2,7 @@
 #include "vtpm/service.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -35,6 +36,9 @@ constexpr std::uint32_t kMostRetries = 500;
 // (and later the host's TPM) can be made to suffer.
 constexpr std::uint64_t kStoresPerSecond = 500;
 constexpr std::uint64_t kStoresBurst = 5000;
+// How often the mark of a counted authorisation is taken away at once, and not when the guest pauses.
+constexpr std::uint64_t kClosesPerSecond = 10;
+constexpr std::uint64_t kClosesBurst = 20;
 
 template <typename T>
 std::span<const std::byte> bytes_of(const T& value) {
@@ -47,7 +51,8 @@ Service::Service(Engine& engine, Keeper& keeper, Start start)
     : engine_{engine},
       keeper_{keeper},
       start_{start},
-      stores_{kStoresPerSecond, kStoresBurst, TokenBucket::Clock::now()} {}
+      stores_{kStoresPerSecond, kStoresBurst, TokenBucket::Clock::now()},
+      da_closes_{kClosesPerSecond, kClosesBurst, TokenBucket::Clock::now()} {}
 
 Result<void> Service::prepare() {
     const Lock lock{mutex_};
@@ -92,27 +97,41 @@ Result<void> Service::run_command(const UniqueFd& to, std::span<std::byte> comma
     if (always_stores(head.code) && stores_.take(1, TokenBucket::Clock::now()) == 0) {
         return release(to, bare_response(tpm::RC_RETRY));
     }
-    const bool may_da = may_use_da(command);  // asked first: libtpms may change the bytes
-    auto response = engine_.process(command, locality_);
+    const auto response = HF_TRY(process(command));
     const std::uint32_t code = head_of(response).code;
     shut_down_ = head.code == tpm::CC_Shutdown && code == 0;
+    if (shut_down_) da_open_ = false;
     if (code == tpm::RC_FAILURE && engine_.is_on() && !std::exchange(failed_, true)) {
         log::error("vtpm.failure_mode");
     }
-    if (engine_.has_unsaved()) {
-        da_used_ = da_used_ || may_da;
-        // If we were killed now, the next start would find that something counted was in use at an
-        // unorderly end and count it as a failed try, though every real one is on disk before its
-        // answer leaves. So no such state is ever left behind (docs/vtpm.md, "Dictionary attacks").
-        if (da_used_ && !shut_down_) {
-            std::array<std::byte, channel::kMaxTpmBuffer> kept;
-            const auto copy = std::span{kept}.first(std::min(response.size(), kept.size()));
-            std::memcpy(copy.data(), response.data(), copy.size());
-            orderly_shutdown();
-            return release(to, copy);
-        }
-    }
     return release(to, response);
+}
+
+// libtpms has a mark on disk before it tries an authorisation that dictionary attack protection counts, so
+// that a try which a power cut hides is counted at the next start. It writes the mark, answers RETRY, and
+// tries when it is asked again. We ask again ourselves; and we take the mark away as soon as the outcome
+// is known, for otherwise each kill of an honest guest would count as a failed try (docs/vtpm.md,
+// "Dictionary attacks"). Taking it away costs a write, so a guest that does nothing else gets it later.
+Result<std::span<const std::byte>> Service::process(std::span<std::byte> command) {
+    std::array<std::byte, channel::kMaxTpmBuffer> kept;  // libtpms may change the command's bytes
+    const auto copy = std::span{kept}.first(std::min(command.size(), kept.size()));
+    std::memcpy(copy.data(), command.data(), copy.size());
+    const auto response = engine_.process(command, locality_);
+    if (head_of(response).code != tpm::RC_RETRY || !engine_.has_unsaved()) return response;
+    HF_TRY(settle());
+    da_open_ = true;
+    const auto outcome = engine_.process(copy, locality_);
+    if (da_closes_.take(1, TokenBucket::Clock::now()) == 0) return outcome;
+    outcome_.assign(outcome.begin(), outcome.end());
+    orderly_shutdown();
+    return std::span<const std::byte>{outcome_};
+}
+
+Result<void> Service::idle() {
+    const Lock lock{mutex_};
+    if (!da_open_ || exported_ || !engine_.is_on()) return {};
+    orderly_shutdown();
+    return settle();
 }
 
 Result<void> Service::refuse_command(const UniqueFd& to, std::uint32_t code) {
@@ -131,6 +150,7 @@ void Service::orderly_shutdown() {
     } command;
     // Refused only by a TPM that was not started, which has nothing to lose.
     engine_.process(std::as_writable_bytes(std::span{&command, 1}), 0);
+    da_open_ = false;
 }
 
 // ---- power and state
@@ -170,9 +190,10 @@ Result<void> Service::switch_on() {
         (import && *import != keeper_.version()) || (resume && resume->version != keeper_.version());
     if (stale) return input_error("the state of the migration is not the newest one");
     if (resume) engine_.load_volatile(std::move(resume->plain));
-    HF_TRY(engine_.power_on(start_ == Start::Create ? Engine::Missing::Manufacture : Engine::Missing::Refuse));
+    HF_TRY(
+        engine_.power_on(start_ == Start::Create ? Engine::Missing::Manufacture : Engine::Missing::Refuse));
     shut_down_ = failed_ = false;
-    da_used_ = resume.has_value();
+    da_open_ = resume.has_value();  // perhaps
     if (!resume) return {};
     // Used once: with the next version on disk, the volatile state fits no more.
     if (const auto done = keeper_.commit(engine_.permanent().bytes()); !done) {
@@ -201,7 +222,9 @@ Result<void> Service::client_gone() {
     locality_ = 0;
     imported_.reset();
     volatile_.reset();
-    return switch_off();
+    HF_TRY(switch_off());
+    engine_.buffer_size(channel::kMaxTpmBuffer);
+    return {};
 }
 
 Result<void> Service::init(const UniqueFd& to) {
@@ -302,7 +325,8 @@ Result<std::vector<std::byte>> Service::export_blob(channel::BlobType type) {
 Result<void> Service::get_blob(const UniqueFd& to, std::uint32_t type, std::uint32_t offset) {
     const Lock lock{mutex_};
     const auto refuse = [&](std::uint32_t code) HF_REQUIRES(mutex_) {
-        return release(to, bytes_of(wire::GetBlobAnswer{.result = code, .flags = {}, .total_length = {}, .length = {}}));
+        return release(
+            to, bytes_of(wire::GetBlobAnswer{.result = code, .flags = {}, .total_length = {}, .length = {}}));
     };
     const bool known = type >= static_cast<std::uint32_t>(channel::BlobType::Permanent) &&
                        type <= static_cast<std::uint32_t>(channel::BlobType::SaveState);
@@ -316,8 +340,10 @@ Result<void> Service::get_blob(const UniqueFd& to, std::uint32_t type, std::uint
         return refuse(engine_.is_on() ? result::FAIL : result::BAD_ORDINAL);
     }
     const auto length = static_cast<std::uint32_t>(sealed->size());
-    const wire::GetBlobAnswer head{
-        .result = result::SUCCESS, .flags = channel::kBlobEncrypted, .total_length = length, .length = length};
+    const wire::GetBlobAnswer head{.result = result::SUCCESS,
+                                   .flags = channel::kBlobEncrypted,
+                                   .total_length = length,
+                                   .length = length};
     std::vector<std::byte> reply(sizeof head + sealed->size());
     std::memcpy(reply.data(), &head, sizeof head);
     std::memcpy(reply.data() + sizeof head, sealed->data(), sealed->size());

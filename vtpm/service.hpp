@@ -3,6 +3,7 @@
 // threads (control channel, data channel) call it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -50,6 +51,9 @@ public:
     /// A result and nothing else.
     Result<void> answer(const UniqueFd& to, std::uint32_t result);
 
+    /// Whether idle() has something to do once no command has come for a moment.
+    [[nodiscard]] bool wants_idle() const noexcept { return da_open_.load(std::memory_order_relaxed); }
+    Result<void> idle();
     /// Switches the TPM off in an orderly way, for a client that has left. The next one starts afresh.
     Result<void> client_gone();
     /// Does not lock: for a command that is under way.
@@ -67,6 +71,7 @@ private:
     Result<void> switch_on() HF_REQUIRES(mutex_);
     Result<void> switch_off() HF_REQUIRES(mutex_);
     void orderly_shutdown() HF_REQUIRES(mutex_);
+    Result<std::span<const std::byte>> process(std::span<std::byte> command) HF_REQUIRES(mutex_);
     Result<std::vector<std::byte>> export_blob(channel::BlobType type) HF_REQUIRES(mutex_);
 
     mutable Mutex mutex_;
@@ -75,13 +80,16 @@ private:
     Start start_;
     std::optional<Error> fatal_ HF_GUARDED_BY(mutex_);
     std::uint8_t locality_ HF_GUARDED_BY(mutex_) = 0;
-    bool shut_down_ HF_GUARDED_BY(mutex_) = false;   // the guest's last command was TPM2_Shutdown
-    bool da_used_ HF_GUARDED_BY(mutex_) = false;     // since the TPM was switched on, perhaps
-    bool failed_ HF_GUARDED_BY(mutex_) = false;      // failure mode was reported
-    bool exported_ HF_GUARDED_BY(mutex_) = false;    // the state was handed to a migration
+    bool shut_down_ HF_GUARDED_BY(mutex_) = false;  // the guest's last command was TPM2_Shutdown
+    bool failed_ HF_GUARDED_BY(mutex_) = false;     // failure mode was reported
+    bool exported_ HF_GUARDED_BY(mutex_) = false;   // the state was handed to a migration
     std::optional<std::uint64_t> imported_ HF_GUARDED_BY(mutex_);  // the version a migration speaks of
     std::optional<Sealer::Opened> volatile_ HF_GUARDED_BY(mutex_);
+    std::vector<std::byte> outcome_ HF_GUARDED_BY(mutex_);  // of a command that another followed
     TokenBucket stores_ HF_GUARDED_BY(mutex_);
+    TokenBucket da_closes_ HF_GUARDED_BY(mutex_);
+    // The state on disk says that something that dictionary attack protection counts is in use.
+    std::atomic<bool> da_open_ = false;
 };
 
 }  // namespace holdfast::vtpm

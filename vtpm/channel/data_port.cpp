@@ -16,6 +16,8 @@ namespace {
 // QEMU send less than the head says, so this ends in an answer and not in a lost client.
 constexpr int kRestMs = 2000;
 constexpr int kForever = -1;
+// When a guest counts as pausing.
+constexpr int kIdleMs = 50;
 
 }  // namespace
 
@@ -58,9 +60,10 @@ Result<bool> DataPort::receive() {
 
 Result<void> DataPort::serve() {
     while (true) {
-        switch (wait(filled_ == 0 ? kForever : kRestMs)) {
+        const int pause_ms = service_.wants_idle() ? kIdleMs : kForever;
+        switch (wait(filled_ == 0 ? pause_ms : kRestMs)) {
             case Wait::Stop: return {};
-            case Wait::Late: HF_TRY(refuse_all()); continue;
+            case Wait::Late: HF_TRY(filled_ == 0 ? service_.idle() : refuse_all()); continue;
             case Wait::Bytes: break;
         }
         if (!HF_TRY(receive())) return {};

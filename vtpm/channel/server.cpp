@@ -184,8 +184,7 @@ Result<void> Server::answer(const Request& request) {
         case Command::HASH_DATA:
             return service_.hash_data(client_, request.body.subspan(sizeof(wire::HashData)));
         case Command::HASH_END: return service_.hash_end(client_);
-        case Command::CANCEL_TPM_CMD:
-            return service_.cancel_command(client_);
+        case Command::CANCEL_TPM_CMD: return service_.cancel_command(client_);
         case Command::RESET_TPMESTABLISHED:
             return service_.reset_established(client_, body_as<wire::Locality>(request).locality.get());
         case Command::GET_STATEBLOB: {

@@ -23,7 +23,8 @@ struct Sockets {
 class Server {
 public:
     /// Ends when `handover` (the launcher's socket) does. Borrowed references outlive the server.
-    static Result<std::unique_ptr<Server>> create(Sockets sockets, Service& service, const UniqueFd& handover);
+    static Result<std::unique_ptr<Server>> create(Sockets sockets, Service& service,
+                                                  const UniqueFd& handover);
     /// Starts a thread for each data channel. Returns when there is nobody left to serve; an error is
     /// the service's own, not a client's.
     Result<void> run();

@@ -16,17 +16,13 @@ struct WireHead {
 };
 static_assert(sizeof(WireHead) == kHeadBytes);
 
-// Part 2, 7.4: the hierarchies whose authorisation is not counted. Lockout's is.
-constexpr std::array<std::uint32_t, 4> kUncounted{0x40000001, 0x40000007, 0x4000000b, 0x4000000c};
-// GetCommandAuditDigest, GetTime, GetSessionAuditDigest: their second handle is authorised too.
-constexpr std::array<std::uint32_t, 3> kTwoHandles{0x133, 0x14c, 0x14d};
 // Part 3: EvictControl, HierarchyControl, NV_UndefineSpace, ChangeEPS, ChangePPS, Clear, ClearControl,
 // ClockSet, HierarchyChangeAuth, NV_DefineSpace, PCR_Allocate, PCR_SetAuthPolicy, PP_Commands,
 // SetPrimaryPolicy, NV_UndefineSpaceSpecial, DictionaryAttackLockReset, DictionaryAttackParameters,
 // NV_ChangeAuth, NV_Increment, NV_SetBits, NV_Extend, NV_Write, NV_WriteLock, NV_ReadLock.
-constexpr std::array<std::uint32_t, 24> kStoring{
-    0x120, 0x121, 0x122, 0x124, 0x125, 0x126, 0x127, 0x128, 0x129, 0x12a, 0x12b, 0x12c,
-    0x12d, 0x12e, 0x11f, 0x139, 0x13a, 0x13b, 0x134, 0x135, 0x136, 0x137, 0x138, 0x14f};
+constexpr std::array<std::uint32_t, 24> kStoring{0x120, 0x121, 0x122, 0x124, 0x125, 0x126, 0x127, 0x128,
+                                                 0x129, 0x12a, 0x12b, 0x12c, 0x12d, 0x12e, 0x11f, 0x139,
+                                                 0x13a, 0x13b, 0x134, 0x135, 0x136, 0x137, 0x138, 0x14f};
 
 }  // namespace
 
@@ -43,17 +39,8 @@ std::array<std::byte, kHeadBytes> bare_response(std::uint32_t code) noexcept {
     return bytes;
 }
 
-bool may_use_da(std::span<const std::byte> command) noexcept {
-    if (command.size() < kHeadBytes + sizeof(std::uint32_t)) return false;
-    const CommandHead head = head_of(command);
-    if (head.tag != tpm::ST_SESSIONS) return false;
-    if (std::ranges::find(kTwoHandles, head.code) != kTwoHandles.end()) return true;
-    Be<std::uint32_t> handle;
-    std::memcpy(&handle, command.subspan(kHeadBytes, sizeof handle).data(), sizeof handle);
-    const bool pcr = handle.get() >> 24 == 0;
-    return !pcr && std::ranges::find(kUncounted, handle.get()) == kUncounted.end();
+bool always_stores(std::uint32_t code) noexcept {
+    return std::ranges::find(kStoring, code) != kStoring.end();
 }
-
-bool always_stores(std::uint32_t code) noexcept { return std::ranges::find(kStoring, code) != kStoring.end(); }
 
 }  // namespace holdfast::vtpm

@@ -32,9 +32,6 @@ inline constexpr std::size_t kHeadBytes = 10;
 /// A response that is a return code and nothing else.
 [[nodiscard]] std::array<std::byte, kHeadBytes> bare_response(std::uint32_t code) noexcept;
 
-/// Whether the command, having changed the permanent state, may have used something that dictionary
-/// attack protection counts. Errs on the side of yes.
-[[nodiscard]] bool may_use_da(std::span<const std::byte> command) noexcept;
 /// Whether the command is made to write the permanent state each time it succeeds.
 [[nodiscard]] bool always_stores(std::uint32_t code) noexcept;
 

@@ -136,9 +136,9 @@ std::span<const std::byte> Engine::process(std::span<std::byte> command, std::ui
     std::uint32_t size = 0;
     inside_.store(true, std::memory_order_release);
     // SAFETY: bytes as unsigned char, for a C interface.
-    const TPM_RESULT result =
-        TPMLIB_Process(&response_, &size, &response_capacity_, reinterpret_cast<unsigned char*>(command.data()),
-                       static_cast<std::uint32_t>(command.size()));
+    const TPM_RESULT result = TPMLIB_Process(&response_, &size, &response_capacity_,
+                                             reinterpret_cast<unsigned char*>(command.data()),
+                                             static_cast<std::uint32_t>(command.size()));
     inside_.store(false, std::memory_order_release);
     if (result != TPM_SUCCESS || size < kFailure.size()) return std::as_bytes(std::span{kFailure});
     return std::as_bytes(std::span{response_, size});

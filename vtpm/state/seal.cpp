@@ -6,10 +6,10 @@
 #include <memory>
 #include <string_view>
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
-#include <openssl/core_names.h>
 #include <openssl/rand.h>
 
 #include "sys/wire/codec.hpp"

@@ -19,7 +19,7 @@ using namespace holdfast;
 
 Result<void> serve(const UniqueFd& handover) {
     vtpm::store::LaunchFds fds = HF_TRY(vtpm::store::receive_launch(handover));
-    const std::array keep{STDIN_FILENO, STDOUT_FILENO,     STDERR_FILENO,
+    const std::array keep{STDIN_FILENO,   STDOUT_FILENO,    STDERR_FILENO,
                           handover.get(), fds.client.get(), fds.state.get()};
     HF_TRY(sandbox::enter({.filter = sandbox::policy::store, .keep = keep}));
     return vtpm::store::Session{std::move(fds.client), std::move(fds.state)}.run();

@@ -15,8 +15,7 @@ Result<void> Session::run() {
     std::vector<std::byte> blob;
     while (true) {
         Head request;
-        const bool more =
-            HF_TRY(read_or_end(client_, std::as_writable_bytes(std::span{&request, 1})));
+        const bool more = HF_TRY(read_or_end(client_, std::as_writable_bytes(std::span{&request, 1})));
         if (!more) return {};
         const std::uint32_t length = request.length.get();
         if (length > kMaxBlob) return peer_fault("a blob is too long for a slot");

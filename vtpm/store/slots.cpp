@@ -154,7 +154,8 @@ Result<Identified> identify(Disk& disk) {
     const auto block = HF_TRY(read_block<IdentityBlock>(disk, kIdentityOffset));
     if (block.magic != kFileMagic) return input_error("it is not a vTPM's state file");
     if (block.format.get() != kFormat) return input_error("the state file is of a later version of Holdfast");
-    if (checksum_of(block) != block.checksum.get()) return input_error("the head of the state file is damaged");
+    if (checksum_of(block) != block.checksum.get())
+        return input_error("the head of the state file is damaged");
     const std::span name{block.name};
     const auto end = std::ranges::find(name, '\0');
     if (end == name.end() || end == name.begin() || !std::all_of(name.begin(), end, is_printable)) {

@@ -69,6 +69,18 @@ constexpr std::array kCodes{
             "The guest ignored the power button until the deadline; the VM was then ended hard."},
     CodeRow{Code::Console, "console unusable",
             "The console has a client already, or this VM's console cannot be reached."},
+    CodeRow{
+        Code::VtpmState, "vTPM state unusable",
+        "The state file is damaged, cut, another vTPM's, or sealed with another key. It was left untouched, "
+        "and no new TPM is made in its place."},
+    CodeRow{Code::VtpmExists, "vTPM exists", "A vTPM of this name exists or is being made."},
+    CodeRow{Code::NoSuchVtpm, "no such vTPM", "No vTPM of this name is in the state directory."},
+    CodeRow{Code::VtpmInUse, "vTPM in use", "Another process serves this vTPM, or a VM runs with it."},
+    CodeRow{Code::VtpmFailed, "the vTPM has ended",
+            "holdfast-vtpm or holdfast-store ended or gave up. What it had answered is on disk."},
+    CodeRow{Code::VtpmSocket, "vTPM socket unusable", "The Unix socket of `vtpm serve` cannot be made."},
+    CodeRow{Code::VtpmKeys, "host keys unusable",
+            "The key of this host's vTPM states, or its certificate authority, is missing or not private."},
 };
 
 }  // namespace

@@ -47,6 +47,13 @@ enum class Code : std::uint16_t {
     Rights = 406,
     Stubborn = 407,
     Console = 408,
+    VtpmState = 501,
+    VtpmExists = 502,
+    NoSuchVtpm = 503,
+    VtpmInUse = 504,
+    VtpmFailed = 505,
+    VtpmSocket = 506,
+    VtpmKeys = 507,
 };
 
 /// Exit statuses that are not the end of a VM (design §7).

@@ -66,10 +66,27 @@ struct DoctorOptions {
     bool json = false;
 };
 
+struct VtpmCreateOptions {
+    std::string name;
+    bool json = false;
+};
+struct VtpmListOptions {
+    bool json = false;
+};
+struct VtpmServeOptions {
+    std::string name;
+    std::string socket;
+    bool incoming = false;
+};
+struct VtpmRemoveOptions {
+    std::string name;
+};
+
 struct Invocation {
     std::string state_dir;  ///< absolute; empty: the default
     std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
-                 ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions>
+                 ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
+                 VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions>
         verb;
 };
 
@@ -84,5 +101,9 @@ int show_logs(const LogsOptions& options, const std::string& state_dir);
 int stop_vm(const StopOptions& options, const std::string& state_dir);
 int kill_vm(const KillOptions& options, const std::string& state_dir);
 int run_doctor(const DoctorOptions& options);
+int create_vtpm(const VtpmCreateOptions& options, const std::string& state_dir);
+int list_vtpms(const VtpmListOptions& options, const std::string& state_dir);
+int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir);
+int remove_vtpm(const VtpmRemoveOptions& options, const std::string& state_dir);
 
 }  // namespace holdfast::cli

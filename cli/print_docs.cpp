@@ -52,6 +52,25 @@ std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
     return {all.begin(), all.end()};
 }
 
+/// A verb's flags and those of the verbs below it, each once, without what only the latter must have.
+std::vector<Flag> all_flags_of(const CLI::App& verb) {
+    auto flags = flags_of(verb);
+    for (const CLI::App* const inner : verbs_of(verb)) {
+        for (Flag& flag : flags_of(*inner)) {
+            const bool known = std::ranges::find(flags, flag.name, &Flag::name) != flags.end();
+            if (!known && !flag.positional) flags.push_back(std::move(flag));
+        }
+    }
+    return flags;
+}
+
+/// "create list ": the verbs below a verb, to be completed before its flags.
+std::string inner_words_of(const CLI::App& verb) {
+    std::string words;
+    for (const CLI::App* const inner : verbs_of(verb)) words += inner->get_name() + " ";
+    return words;
+}
+
 std::string words_of(const std::vector<Flag>& flags) {
     std::string words;
     for (const Flag& flag : flags) {
@@ -115,6 +134,13 @@ void print_man(const CLI::App& app, std::string_view wanted) {
             fmt::print(".TP\n.BR holdfast\\-{} (1)\n{}.\n", verb->get_name(), troff(verb->get_description()));
         }
     }
+    if (!whole) {
+        for (const CLI::App* const verb : verbs_of(page)) {
+            fmt::print(".SH {} {}\n{}.\n", troff(wanted), troff(verb->get_name()),
+                       troff(verb->get_description()));
+            man_flags(flags_of(*verb));
+        }
+    }
     fmt::print(".SH OPTIONS\n");
     man_flags(flags_of(page));
     if (!whole) man_examples(wanted);
@@ -135,8 +161,9 @@ void print_bash(const CLI::App& app) {
     std::string named;
     for (const CLI::App* const verb : verbs_of(app)) {
         verbs += (verbs.empty() ? "" : " ") + verb->get_name();
-        const auto flags = flags_of(*verb);
-        cases += fmt::format("        {}) words=\"{} --state-dir\" ;;\n", verb->get_name(), words_of(flags));
+        const auto flags = all_flags_of(*verb);
+        cases += fmt::format("        {}) words=\"{}{} --state-dir\" ;;\n", verb->get_name(),
+                             inner_words_of(*verb), words_of(flags));
         for (const Flag& flag : flags) {
             if (flag.is_vm()) named += (named.empty() ? "" : "|") + verb->get_name();
             if (flag.is_file()) files += fmt::format("\"{} {}\"|", verb->get_name(), flag.name);
@@ -192,7 +219,8 @@ void print_zsh(const CLI::App& app) {
     fmt::print("); _describe verb verbs ;;\n    rest) case $line[1] in\n");
     for (const CLI::App* const verb : verbs_of(app)) {
         fmt::print("        {}) _arguments", verb->get_name());
-        for (const Flag& flag : flags_of(*verb)) {
+        if (const auto inner = inner_words_of(*verb); !inner.empty()) fmt::print(" '1:verb:({})'", inner);
+        for (const Flag& flag : all_flags_of(*verb)) {
             const std::string help = without(flag.help, "':[]");
             const std::string action = flag.is_vm()            ? "_holdfast_vms"
                                        : flag.is_file()        ? "_files"
@@ -214,7 +242,10 @@ void print_fish(const CLI::App& app) {
         const std::string& name = verb->get_name();
         fmt::print("complete -c holdfast -n __fish_use_subcommand -a {} -d '{}'\n", name,
                    without(verb->get_description(), "'"));
-        for (const Flag& flag : flags_of(*verb)) {
+        if (const auto inner = inner_words_of(*verb); !inner.empty()) {
+            fmt::print("complete -c holdfast -n '__fish_seen_subcommand_from {}' -a '{}'\n", name, inner);
+        }
+        for (const Flag& flag : all_flags_of(*verb)) {
             const std::string when =
                 fmt::format("complete -c holdfast -n '__fish_seen_subcommand_from {}'", name);
             if (flag.is_vm())

@@ -31,8 +31,8 @@ void add_flag(CLI::App* verb, Invocation& out, const std::string& name, bool Opt
 }
 
 template <typename Options>
-void add_name(CLI::App* verb, Invocation& out) {
-    add_value<Options>(verb, out, "name", &Options::name, "the VM's name")->required()->type_name("NAME");
+void add_name(CLI::App* verb, Invocation& out, const char* help = "the VM's name") {
+    add_value<Options>(verb, out, "name", &Options::name, help)->required()->type_name("NAME");
 }
 
 // `setting` is a row of the table, which lives as long as the program.
@@ -159,6 +159,33 @@ void declare_others(CLI::App& app, Invocation& out) {
     add_flag<DoctorOptions>(doctor, out, "--json", &DoctorOptions::json, "print one JSON object");
 }
 
+void declare_vtpm(CLI::App& app, Invocation& out) {
+    CLI::App& vtpm = *app.add_subcommand("vtpm", "make vTPMs, and serve them to QEMU and libvirt");
+    vtpm.require_subcommand(1);
+    constexpr const char* kName = "the vTPM's name";
+
+    CLI::App* const create = add_verb<VtpmCreateOptions>(
+        vtpm, out, "create", "make a vTPM with endorsement keys certified by this host");
+    add_name<VtpmCreateOptions>(create, out, kName);
+    add_flag<VtpmCreateOptions>(create, out, "--json", &VtpmCreateOptions::json, "print one JSON object");
+
+    CLI::App* const list = add_verb<VtpmListOptions>(vtpm, out, "list", "show this host's vTPMs");
+    add_flag<VtpmListOptions>(list, out, "--json", &VtpmListOptions::json, "print a JSON array");
+
+    CLI::App* const serve = add_verb<VtpmServeOptions>(
+        vtpm, out, "serve", "serve a vTPM at a Unix socket until a signal; prints `ready`");
+    add_name<VtpmServeOptions>(serve, out, kName);
+    add_value<VtpmServeOptions>(serve, out, "--socket", &VtpmServeOptions::socket,
+                                "where QEMU's chardev or libvirt's external backend connects")
+        ->required()
+        ->type_name("PATH");
+    add_flag<VtpmServeOptions>(serve, out, "--incoming", &VtpmServeOptions::incoming,
+                               "for a migration's destination: take the state when it arrives");
+
+    CLI::App* const remove = add_verb<VtpmRemoveOptions>(vtpm, out, "remove", "destroy a vTPM for ever");
+    add_name<VtpmRemoveOptions>(remove, out, kName);
+}
+
 }  // namespace
 
 std::string_view examples_of(std::string_view verb) noexcept {
@@ -177,6 +204,10 @@ std::string_view examples_of(std::string_view verb) noexcept {
     }
     if (verb == "stop") return "holdfast stop web --timeout 60\n";
     if (verb == "logs") return "holdfast logs web --console --follow\n";
+    if (verb == "vtpm") {
+        return "holdfast vtpm create web\n"
+               "holdfast vtpm serve web --socket /run/web-tpm.sock\n";
+    }
     return {};
 }
 
@@ -191,6 +222,7 @@ void declare(CLI::App& app, Invocation& out) {
     declare_run(app, out);
     declare_measure(app, out);
     declare_others(app, out);
+    declare_vtpm(app, out);
     for (CLI::App* const verb : app.get_subcommands({})) {
         const auto examples = examples_of(verb->get_name());
         if (!examples.empty()) verb->footer("Examples:\n" + std::string{examples});

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/vtpm_process.hpp"
+
+#include <csignal>
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include "cli/error.hpp"
+#include "cli/output.hpp"
+#include "cli/poll_set.hpp"
+#include "cli/resources.hpp"
+#include "sys/socket.hpp"
+#include "vtpm/state/seal.hpp"
+#include "vtpm/store/launch.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+using std::chrono::milliseconds;
+
+// What an orderly shutdown may take: one state write, behind whatever the disk has to do.
+constexpr milliseconds kLeave{10'000};
+
+Child start_program(const char* program, const UniqueFd& socket, int log) {
+    auto child = Child::start(program_directory() + '/' + program, {}, socket, {.err = log});
+    if (child) return std::move(*child);
+    throw Failure{Code::Programs, fmt::format("{} cannot be started", program), reason_of(child.error()),
+                  "look at the host's process limits; else reinstall Holdfast"};
+}
+
+std::string ending_words(const Ending& ending) {
+    return ending.signalled ? fmt::format("signal {} ({})", ending.value, ::strsignal(ending.value))
+                            : fmt::format("exit status {}", ending.value);
+}
+
+}  // namespace
+
+VtpmProcess VtpmStart::launch(const SecretBytes& host_key) && {
+    auto [store_ours, store_theirs] = expect(socket_pair(SOCK_SEQPACKET));
+    auto [vtpm_ours, vtpm_theirs] = expect(socket_pair(SOCK_SEQPACKET));
+    auto [client, service] = expect(socket_pair(SOCK_STREAM));
+    const SecretBytes key = expect(vtpm::derive_state_key(host_key, identity));
+
+    VtpmProcess process;
+    process.name_ = name;
+    process.socket_ = std::move(vtpm_ours);
+    process.store_ = start_program("holdfast-store", store_theirs, log);
+    process.vtpm_ = start_program("holdfast-vtpm", vtpm_theirs, log);
+    // A child that is gone already is seen, and explained, when its word is waited for.
+    [[maybe_unused]] const auto to_store =
+        vtpm::store::send_launch(store_ours, {.client = std::move(service), .state = std::move(state)});
+    [[maybe_unused]] const auto to_vtpm = vtpm::send_launch(process.socket_,
+                                                            {.identity = std::move(identity),
+                                                             .start = start,
+                                                             .state = std::move(client),
+                                                             .listener = std::move(listener),
+                                                             .control = std::move(control),
+                                                             .data = std::move(data)},
+                                                            key);
+    return process;
+}
+
+void VtpmProcess::wait_ready() {
+    auto report = vtpm::receive_report(socket_);
+    if (!report || !*report) explain_end();
+    if ((*report)->ready) return;
+    const std::string why = printable((*report)->detail);
+    if ((*report)->input) {
+        throw Failure{
+            Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", name_), why,
+            "it was left as it is: bring back the newest backup of its file, and the host's key with it"};
+    }
+    throw Failure{Code::VtpmFailed, fmt::format("the vTPM '{}' could not be started", name_), why,
+                  "its log above may say more"};
+}
+
+void VtpmProcess::leave() {
+    ::shutdown(socket_.get(), SHUT_WR);
+    PollSet polls;
+    const auto gone = polls.add(vtpm_.pidfd().get(), POLLIN);
+    polls.wait(kLeave);
+    if (!polls.ready(gone)) vtpm_.kill(SIGKILL);
+    const Ending ending = expect(vtpm_.wait());
+    const Ending store = expect(store_.wait());
+    if (ending.signalled || ending.value != 0 || store.signalled || store.value != 0) {
+        throw Failure{
+            Code::VtpmFailed, fmt::format("the vTPM '{}' did not shut down in an orderly way", name_),
+            fmt::format("holdfast-vtpm: {}; holdfast-store: {}", ending_words(ending), ending_words(store)),
+            "its state is that of the last command it answered"};
+    }
+}
+
+void VtpmProcess::explain_end() {
+    vtpm_.kill(SIGKILL);  // where it is only its socket that is gone
+    const Ending ending = expect(vtpm_.wait());
+    const Ending store = expect(store_.wait());
+    throw Failure{
+        Code::VtpmFailed, fmt::format("the vTPM '{}' has ended", name_),
+        fmt::format("holdfast-vtpm: {}; holdfast-store: {}", ending_words(ending), ending_words(store)),
+        "its log above may say more; its state is that of the last command it answered"};
+}
+
+AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, int log) {
+    const VtpmHome home{state_dir};
+    FoundVtpm found = home.find(name);
+    if (!found.damage.empty()) {
+        throw Failure{Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", name),
+                      found.damage, "it was left as it is: bring back the newest backup of its file"};
+    }
+    auto [control, control_theirs] = expect(socket_pair(SOCK_STREAM));
+    auto [data, data_theirs] = expect(socket_pair(SOCK_STREAM));
+    return {.process = VtpmStart{.name = name,
+                                 .identity = std::move(found.owner.identity),
+                                 .start = vtpm::Start::Stored,
+                                 .state = open_vtpm_state(found.file),
+                                 .listener = {},
+                                 .control = std::move(control_theirs),
+                                 .data = std::move(data_theirs),
+                                 .log = log}
+                           .launch(home.state_key()),
+            .control = std::move(control),
+            .data = std::move(data)};
+}
+
+}  // namespace holdfast::cli

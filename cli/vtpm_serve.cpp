@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// holdfast vtpm serve: a vTPM at a Unix socket, for QEMU and libvirt, until a signal.
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "cli/error.hpp"
+#include "cli/options.hpp"
+#include "cli/output.hpp"
+#include "cli/poll_set.hpp"
+#include "cli/resources.hpp"
+#include "cli/supervisor.hpp"
+#include "cli/vtpm_process.hpp"
+#include "sys/socket.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+UniqueFd listen_at(const std::string& path) {
+    auto listener = listen_unix(path);
+    // A `serve` that was killed leaves its socket: nobody listens there, so it is in nobody's use.
+    if (!listener && listener.error().os_errno == EADDRINUSE && !connect_unix(path)) {
+        std::error_code failed;
+        if (std::filesystem::is_socket(path, failed) && std::filesystem::remove(path, failed)) {
+            listener = listen_unix(path);
+        }
+    }
+    if (listener) return std::move(*listener);
+    throw Failure{
+        Code::VtpmSocket, fmt::format("the socket '{}' cannot be made", printable(path)),
+        reason_of(listener.error()),
+        "choose a path in a directory that exists, where nothing is yet, of at most 107 characters"};
+}
+
+}  // namespace
+
+int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir) {
+    const VtpmHome home{state_dir};
+    FoundVtpm found = home.find(options.name);
+    if (!found.damage.empty()) {
+        throw Failure{Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", options.name),
+                      found.damage, "it was left as it is: bring back the newest backup of its file"};
+    }
+    if (found.serving && !options.incoming) {
+        throw Failure{Code::VtpmInUse, fmt::format("the vTPM '{}' is in use", options.name),
+                      "a process serves it, or a VM runs with it",
+                      "end that first; for the destination of a migration say --incoming"};
+    }
+    const Signals signals;
+    const std::string path = std::filesystem::absolute(options.socket).string();
+    UniqueFd listener = listen_at(path);
+    const SocketFile socket{path};
+    auto process = VtpmStart{
+        .name = options.name,
+        .identity = std::move(found.owner.identity),
+        .start = options.incoming ? vtpm::Start::Incoming : vtpm::Start::Stored,
+        .state = open_vtpm_state(found.file),
+        .listener = std::move(listener),
+        .control = {},
+        .data = {}}.launch(home.state_key());
+    process.wait_ready();
+    print("ready\n");
+    while (true) {
+        PollSet polls;
+        const auto signal = polls.add(signals.fd().get(), POLLIN);
+        const auto vtpm = polls.add(process.vtpm().pidfd().get(), POLLIN);
+        const auto store = polls.add(process.store().pidfd().get(), POLLIN);
+        polls.wait(std::chrono::milliseconds{-1});
+        if (polls.ready(vtpm) || polls.ready(store)) process.explain_end();
+        if (polls.ready(signal) && signals.take() != 0) break;
+    }
+    process.leave();
+    return 0;
+}
+
+}  // namespace holdfast::cli

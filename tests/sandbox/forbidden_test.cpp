@@ -102,7 +102,8 @@ TEST_P(Program, AbortIsStillAbort) {
     EXPECT_EQ(jailed(*GetParam(), []() -> int { std::abort(); }), Fate{.signal = SIGABRT});
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, Program, testing::Values(&policy::vmm, &policy::io),
+INSTANTIATE_TEST_SUITE_P(Each, Program,
+                         testing::Values(&policy::vmm, &policy::io, &policy::vtpm, &policy::store),
                          [](const auto& param) { return std::string{param.param->name}; });
 
 TEST(Vmm, StartsThreadsAndRunsKvm) {
@@ -113,6 +114,24 @@ TEST(Vmm, StartsThreadsAndRunsKvm) {
                          return result;
                      }),
               kFine);
+}
+
+// The state file is the one thing of the host that holdfast-store has; holdfast-vtpm has none.
+TEST(Vtpm, HasNoFilesAndItsStoreNoClients) {
+    const auto dies = [](const Filter& filter, long number) {
+        return jailed(filter, [&] {
+                   ::syscall(number, -1, 0, 0, 0, 0);
+                   return 0;
+               }) == kKilled;
+    };
+    for (const long call :
+         {SYS_pwrite64, SYS_pread64, SYS_fdatasync, SYS_ftruncate, SYS_fallocate, SYS_flock}) {
+        EXPECT_TRUE(dies(policy::vtpm, call)) << call;
+    }
+    for (const long call : {SYS_accept4, SYS_recvmsg, SYS_sendto, SYS_clone, SYS_ftruncate, SYS_fallocate,
+                            SYS_unlink, SYS_sync_file_range}) {
+        EXPECT_TRUE(dies(policy::store, call)) << call;
+    }
 }
 
 TEST(Vmm, OnceTheGuestRunsTheMachineIsFixed) {

@@ -18,14 +18,14 @@ def need(*programs):
 
 
 def files():
-    """{path in the guest: file here}: tpm2 and all that it loads."""
+    """{path in the guest: file here}: tpm2 and all that it loads, in a folder that the initramfs has."""
     found = {'bin/tpm2': shutil.which('tpm2')}
     tcti = next(pathlib.Path('/usr/lib/x86_64-linux-gnu').glob('libtss2-tcti-device.so.0'))
     for binary in (found['bin/tpm2'], str(tcti)):
         for name, path in re.findall(r'(\S+) => (/\S+)', subprocess.check_output(['ldd', binary], text=True)):
-            found[f'lib/x86_64-linux-gnu/{name}'] = path
-    found[f'lib/x86_64-linux-gnu/{tcti.name}'] = str(tcti)
-    found['lib64/ld-linux-x86-64.so.2'] = '/lib64/ld-linux-x86-64.so.2'
+            found[f'bin/{name}'] = path
+    found[f'bin/{tcti.name}'] = str(tcti)
+    found['bin/ld-linux-x86-64.so.2'] = '/lib64/ld-linux-x86-64.so.2'
     return found
 
 

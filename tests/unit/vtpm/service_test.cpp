@@ -76,8 +76,8 @@ struct ServiceTest : testing::Test {
     }
     std::vector<std::byte> take(std::size_t size) {
         std::vector<std::byte> bytes(size);
-        EXPECT_EQ(::recv(ours.get(), bytes.data(), size, MSG_WAITALL | (size == 0 ? MSG_DONTWAIT : 0)),
-                  static_cast<ssize_t>(size));
+        if (size == 0) return bytes;  // an empty socket says EAGAIN even to who wants nothing
+        EXPECT_EQ(::recv(ours.get(), bytes.data(), size, MSG_WAITALL), static_cast<ssize_t>(size));
         return bytes;
     }
     bool answered() {

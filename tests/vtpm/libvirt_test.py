@@ -13,7 +13,7 @@ import select
 import guest
 from tpm_client import *
 
-guest.need(*guest.PROGRAMS, 'virsh', 'libvirtd', 'virtlogd')
+guest.need(*guest.PROGRAMS, 'virsh', 'libvirtd', 'swtpm_setup', 'unshare', 'nsenter')  # libvirt offers no TPM without swtpm's tools
 BOOT = 900  # a guest under TCG, beside whatever else this machine does
 QEMU_CONF = '''security_driver = "none"
 user = "root"
@@ -35,25 +35,24 @@ class Libvirt(VtpmTest):
         self.kernel, self.initramfs = guest.make(self.dir, pathlib.Path(__file__).with_name('guest_job'))
         self.console = self.dir / 'console.log'
         os.chmod(self.dir, 0o755)
-        # A session daemon reads its configuration below XDG_CONFIG_HOME and keeps to these directories.
-        home = self.dir / 'home'
-        (home / 'config/libvirt').mkdir(parents=True)
-        (home / 'config/libvirt/qemu.conf').write_text(QEMU_CONF)
-        (home / 'run').mkdir()
-        self.environment = {**os.environ, 'HOME': str(home), 'XDG_CONFIG_HOME': str(home / 'config'),
-                            'XDG_RUNTIME_DIR': str(home / 'run'), 'XDG_CACHE_HOME': str(home / 'cache'),
-                            'XDG_STATE_HOME': str(home / 'state'), 'XDG_DATA_HOME': str(home / 'data')}
-        self.uri = 'qemu:///session'
-        socket_path = home / 'run/libvirt/libvirt-sock'
-        self.daemon = subprocess.Popen(['libvirtd'], env=self.environment, stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        # A mount namespace of its own: this daemon sees and writes none of the machine's libvirt.
+        (self.dir / 'qemu.conf').write_text(QEMU_CONF)
+        places = ' '.join(f'/{place}/libvirt' for place in ('etc', 'run', 'var/lib', 'var/cache', 'var/log'))
+        script = f"""set -e
+            for place in {places}; do mkdir -p $place; mount -t tmpfs none $place; done
+            cp {self.dir}/qemu.conf /etc/libvirt/
+            exec libvirtd"""
+        self.daemon_log = open(self.dir / 'libvirtd.log', 'wb')
+        self.addCleanup(self.daemon_log.close)
+        self.daemon = subprocess.Popen(['unshare', '--mount', 'sh', '-c', script], stdin=subprocess.DEVNULL,
+                                       stdout=self.daemon_log, stderr=self.daemon_log)
         self.addCleanup(self.end_daemon)
-        self.wait_for(socket_path.exists, 'libvirtd')
+        socket_path = pathlib.Path(f'/proc/{self.daemon.pid}/root/run/libvirt/libvirt-sock')
+        self.wait_for(lambda: self.daemon.poll() is not None or socket_path.exists(), 'libvirtd')
 
     def end_daemon(self):
         self.daemon.send_signal(signal.SIGTERM)
         self.daemon.wait(DEADLINE)
-        self.daemon.stderr.close()
 
     def wait_for(self, holds, what):
         for _ in range(BOOT * 10):
@@ -63,9 +62,9 @@ class Libvirt(VtpmTest):
         raise TimeoutError(what)
 
     def virsh(self, *arguments):
-        done = subprocess.run(['virsh', '-q', '-c', self.uri, *arguments], env=self.environment, capture_output=True,
-                              text=True, timeout=DEADLINE)
-        self.assertEqual(done.returncode, 0, f'{arguments}: {done.stderr}')
+        done = subprocess.run(['nsenter', '-t', str(self.daemon.pid), '-m', 'virsh', '-q', '-c', 'qemu:///system', *arguments],
+                              capture_output=True, text=True, timeout=DEADLINE)
+        self.assertEqual(done.returncode, 0, f'{arguments}: {done.stderr} {(self.dir / "libvirtd.log").read_text()}')
         return done.stdout
 
     def boots(self):

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/mapping.hpp"
 
+#include <cerrno>
+
 #include <sys/mman.h>
 
 namespace holdfast {
@@ -24,6 +26,21 @@ Result<Mapping> Mapping::anonymous(std::size_t size) {
 
 Result<Mapping> Mapping::reserve(std::size_t size) {
     return map(-1, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+}
+
+Result<Mapping> Mapping::huge(std::size_t size) {
+    Mapping room = HF_TRY(anonymous(size + kHugePage));
+    // SAFETY: an address as a number, to find the boundary inside the room.
+    const std::size_t before = -reinterpret_cast<std::uintptr_t>(room.data()) % kHugePage;
+    std::byte* const start = room.data() + before;
+    std::byte* const end = room.data() + room.size();
+    room.bytes_ = {start, size};
+    if (before != 0) ::munmap(start - before, before);
+    if (::munmap(start + size, static_cast<std::size_t>(end - start) - size) < 0)
+        return os_error("trim memory");
+    // EINVAL: a kernel without huge pages.
+    if (::madvise(start, size, MADV_HUGEPAGE) < 0 && errno != EINVAL) return os_error("madvise HUGEPAGE");
+    return room;
 }
 
 Mapping::~Mapping() {

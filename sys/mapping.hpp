@@ -19,6 +19,10 @@ public:
     static Result<Mapping> shared(const UniqueFd& fd, std::size_t size);
     /// Private, zeroed memory.
     static Result<Mapping> anonymous(std::size_t size);
+    /// The same, from a multiple of kHugePage on and in huge pages where the kernel has them: for memory that
+    /// is used through other page tables too, each of whose faults is dear. `size` is whole pages.
+    static Result<Mapping> huge(std::size_t size);
+    static constexpr std::size_t kHugePage = 2 << 20;
     /// Addresses only: any access faults, until something else is mapped over a part of them.
     static Result<Mapping> reserve(std::size_t size);
 

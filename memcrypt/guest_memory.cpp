@@ -47,15 +47,12 @@ std::uint64_t sum(std::span<const GuestMemory::Range> ranges) {
     return total;
 }
 
-// A memfd, not anonymous memory: one VM's RAM is one object, and the software tier maps it twice.
-Result<UniqueFd> ram_file(std::uint64_t bytes) { return sealed_memfd("guest-ram", bytes); }
-
 }  // namespace
 
 Result<GuestMemory> GuestMemory::create_plain(std::span<const Range> ranges) {
-    const std::uint64_t total = sum(ranges);
-    const UniqueFd file = HF_TRY(ram_file(total));
-    Mapping plain = HF_TRY(Mapping::shared(file, total));
+    // No memfd, which the software tier needs: nobody else maps this, and the kernel gives those small pages
+    // only. Each that the guest touches first is a fault then, 30,000 of them until a Debian kernel's init.
+    Mapping plain = HF_TRY(Mapping::huge(sum(ranges)));
     // The host's page merging would let one guest time another's contents.
     if (::madvise(plain.data(), plain.size(), MADV_UNMERGEABLE) < 0 && errno != EINVAL) {
         return os_error("madvise UNMERGEABLE");
@@ -66,7 +63,7 @@ Result<GuestMemory> GuestMemory::create_plain(std::span<const Range> ranges) {
 Result<GuestMemory> GuestMemory::create_software(std::span<const Range> ranges, const UniqueFd& device,
                                                  UniqueFd self, const software::Config& config) {
     const std::uint64_t total = sum(ranges);
-    const UniqueFd file = HF_TRY(ram_file(total));
+    const UniqueFd file = HF_TRY(sealed_memfd("guest-ram", total));
     auto views = HF_TRY(software::Views::create(file, total, device, std::move(self), config.readers));
     std::vector<std::uint32_t> starts;
     std::uint64_t page = 0;

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import unittest
 
-from harness import CliTest, HOLDFAST
+from harness import CliTest, HOLDFAST, needs_kvm
 
 
 class Usage(CliTest):
@@ -99,6 +99,7 @@ class Config(CliTest):
                             'HF-0105', 2)
 
 
+@needs_kvm
 class Host(CliTest):
     def test_kernels_that_cannot_be_opened(self):
         fifo = os.path.join(self.place, 'fifo')

@@ -14,6 +14,8 @@ import unittest
 HOLDFAST = os.environ['HOLDFAST']          # build/holdfast
 STAND_IN = os.environ.get('STAND_IN', '')  # tests/cli/stand_in, or nothing: the real programs
 DEADLINE = 60
+# Launches open it even where stand-ins take the place of the VM's processes. tests/host/kvm_test runs these too.
+needs_kvm = unittest.skipUnless(os.access('/dev/kvm', os.R_OK | os.W_OK), 'skip: no /dev/kvm')
 
 
 def children_of(pid):

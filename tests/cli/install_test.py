@@ -42,7 +42,7 @@ class Install(unittest.TestCase):
 
     def test_what_is_installed_launches_a_guest(self):
         if not os.access('/dev/kvm', os.R_OK | os.W_OK):
-            self.skipTest('needs /dev/kvm')
+            self.skipTest('skip: no /dev/kvm')
         done = run(self.installed('bin/holdfast'), '--state-dir', os.path.join(self.place, 'state'), 'run', '--builtin',
                    stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -101,4 +101,4 @@ class Install(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    unittest.main(verbosity=2)

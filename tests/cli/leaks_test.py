@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import CliTest, HOLDFAST, children_of, wait_until
+from harness import CliTest, HOLDFAST, needs_kvm, wait_until
 
 IN_A_ROW = int(os.environ.get('LAUNCHES', '200'))
 AT_ONCE = 50
@@ -38,7 +38,7 @@ def open_files():
         return int(count.read().split()[0])
 
 
-@unittest.skipUnless(os.access('/dev/kvm', os.R_OK | os.W_OK), 'needs /dev/kvm')
+@needs_kvm
 class Leaks(CliTest):
     def launch_words(self, name):
         return [self.holdfast, '--state-dir', self.state, 'run', name, '--builtin', '--memory', '64M']
@@ -90,7 +90,8 @@ class Leaks(CliTest):
         self.assertEqual(vm.returncode, 13)
 
 
-@unittest.skipUnless(os.geteuid() == 0 and os.access('/dev/kvm', os.W_OK), 'needs root, to become somebody else, and /dev/kvm')
+@unittest.skipUnless(os.geteuid() == 0, 'skip: no root')  # to become somebody else
+@needs_kvm
 class Unprivileged(unittest.TestCase):
     """An ordinary user with the device's group, as the udev rule makes it. In a mount namespace with a
     node of its own, so that the host's stays as it is."""
@@ -136,4 +137,4 @@ class Unprivileged(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    unittest.main(verbosity=2)

@@ -9,9 +9,10 @@ import subprocess
 import termios
 import unittest
 
-from harness import CliTest, DEADLINE, children_of, wait_until
+from harness import CliTest, DEADLINE, children_of, needs_kvm, wait_until
 
 
+@needs_kvm
 class Endings(CliTest):
     def test_exit_statuses(self):
         for do, status in (('poweroff', 0), ('panic', 11), ('tamper', 12)):
@@ -78,6 +79,7 @@ def name_of(pid):
         return comm.read().strip()
 
 
+@needs_kvm
 class Running(CliTest):
     def run_detached(self, *more, name='it'):
         result = self.cli('run', name, '--detach', '--json', *self.guest('idle', *more))
@@ -204,6 +206,7 @@ class Running(CliTest):
         subprocess.run([self.holdfast, 'kill', 'it'], env=env, check=True)
 
 
+@needs_kvm
 class ConfigFile(CliTest):
     def test_file_and_flags(self):
         os.mkdir(os.path.join(self.place, 'etc'))
@@ -220,6 +223,7 @@ class ConfigFile(CliTest):
         self.assertEqual(result.returncode, 0, result.stderr)
 
 
+@needs_kvm
 class Console(CliTest):
     def test_standard_input_reaches_the_guest_and_its_end_is_not_the_vms(self):
         vm = self.start('run', *self.guest('idle'))

@@ -25,7 +25,7 @@ protected:
 
     void SetUp() override {
         UniqueFd kvm{::open("/dev/kvm", O_RDWR | O_CLOEXEC)};
-        if (!kvm) GTEST_SKIP() << "no /dev/kvm";
+        if (!kvm) GTEST_SKIP() << "skip: no /dev/kvm";
         // vCPU threads put a seccomp filter on themselves.
         ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
         constexpr memcrypt::GuestMemory::Range kRam{GuestAddr{0}, 4ULL << 20};

@@ -72,6 +72,7 @@ THINGS = {
     "memfd_secret": has_memfd_secret,
     "root": lambda: os.geteuid() == 0,
     "user namespaces": lambda: runs("unshare", "--user", "--map-root-user", "true"),
+    "machine without /dev/kvm": lambda: not has_kvm(),
     "native kernel mode": has_native_kernel_mode,
     "software tier": has_software_tier,
     "SNP vectors": lambda: Path("../shared/vectors/snp/launch_digests.json").exists(),

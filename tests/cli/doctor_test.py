@@ -38,7 +38,7 @@ class Doctor(CliTest):
 
     def test_without_kvm(self):
         if os.geteuid() != 0:
-            self.skipTest('needs root for a mount namespace')
+            self.skipTest('skip: no root')
         result = subprocess.run(['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /dev; exec "$0" doctor --json',
                                  self.holdfast], capture_output=True, timeout=60)
         found = {f['id']: f for f in json.loads(result.stdout)['findings']}

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Jobs that mostly wait, for tests that pause, kill or inspect the machine: spin, secret, fault.
+// Jobs that mostly wait, for tests that pause, kill or inspect the machine: spin and fault.
 
 #include "guest_agent/builtin/boot.hpp"
 #include "guest_agent/builtin/console.hpp"
 #include "guest_agent/builtin/jobs.hpp"
-#include "guest_agent/builtin/random.hpp"
 
 namespace holdfast::builtin::jobs {
 namespace {
@@ -18,29 +17,11 @@ void wait_for_input(u64 limit) {
     }
 }
 
-constexpr u64 kSecretWords = 4;
-
-u64 secret_word(u64 seed, u64 index) { return mix((seed << 8) + (index + 1) * 0x9e3779b97f4a7c15); }
-
 }  // namespace
 
 void spin() {
     print("spinning\n");
     wait_for_input(boot::number("count", 0));
-}
-
-void secret() {
-    // Computed at run time and kept in one place only: it stands in no file and in no other page.
-    auto* words = pointer<u64>(memory::take(kPage));
-    const u64 seed = boot::number("seed", 1);
-    for (u64 i = 0; i < kSecretWords; ++i) words[i] = secret_word(seed, i);
-    print("secret_address=", Hex{address_of(words)}, "\n");
-    for (u64 i = 0; i < kSecretWords; ++i) print("secret_", i, "=", Hex{words[i]}, "\n");
-    print("waiting\n");
-    wait_for_input(boot::number("count", 0));
-    for (u64 i = 0; i < kSecretWords; ++i) {
-        if (words[i] != secret_word(seed, i)) fail("the secret changed");
-    }
 }
 
 void fault() {

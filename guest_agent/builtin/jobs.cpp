@@ -21,7 +21,7 @@ constexpr auto kJobs = std::to_array<Job>({
     {"vsock", vsock_job, "mode=connect|listen port=5000"},
     {"hostile", hostile, "variant=all except=A,B device=all size=1M"},
     {"spin", spin, "count=0|CYCLES"},
-    {"secret", secret, ""},
+    {"secret", secret, "seed=1 rounds=0"},
     {"fault", fault, ""},
 });
 

@@ -91,13 +91,13 @@ class Stream:
             before, self._at = self.text[self._at:found], found + len(wanted)
             return before
 
-    def ready(self):
-        self.expect("HF READY\n")
+    def ready(self, seconds=DEADLINE):
+        self.expect("HF READY\n", seconds)
 
-    def sh(self, command, status=0):
+    def sh(self, command, status=0, seconds=DEADLINE):
         """What a command in the guest prints. `status` None: any."""
         self.send(command + "\n")
-        output = self.expect("HF END ")
+        output = self.expect("HF END ", seconds)
         got = int(self.expect("\n"))
         if status is not None and got != status:
             raise AssertionError(f"in the guest: {command!r}: status {got}: {output.strip()[-300:]}")
@@ -107,9 +107,11 @@ class Stream:
 class Vm(Stream):
     """A VM in the foreground. Its end is waited for, or forced, by leaving the `with`."""
 
+    shape = staticmethod(shape)
+
     def __init__(self, name, *flags, terminal=False, **shape_of):
         self.name = name
-        command = [HOLDFAST, "run", name, *shape(**shape_of), *flags]
+        command = [HOLDFAST, "run", name, *self.shape(**shape_of), *flags]
         self.errors = open(f"{name}.stderr", "w+")
         if terminal:
             ours, theirs = pty.openpty()

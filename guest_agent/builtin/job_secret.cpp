@@ -39,6 +39,12 @@ u64 word(u64 seed, u64 index) { return mix((seed << 8) + (index + 1) * 0x9e3779b
     for (u64 i = 0; i < kWords; ++i) words[i] = word(seed, i);
 }
 
+[[gnu::noinline]] void check(const volatile u64* words, u64 seed) {
+    for (u64 i = 0; i < kWords; ++i) {
+        if (words[i] != word(seed, i)) fail("the secret changed");
+    }
+}
+
 void work(u64 area, u64 round) {
     for (u64 page = 0; page < kWork; ++page) {
         auto* at = pointer<volatile u64>(area + page * kPage);
@@ -59,12 +65,18 @@ void secret() {
     forget();
     print("planted=", Hex{page}, "\n");
     u64 round = 0;
-    do {
+    for (bool more = true; more;) {
         work(area, round++);
-    } while (rounds == 0 ? typed() < 0 : round < rounds);
-    for (u64 i = 0; i < kWords; ++i) {
-        if (words[i] != word(seed, i)) fail("the secret changed");
+        // Typed `c`: the secret is looked at, so that it has been opened. Any other key: the end.
+        const int key = typed();
+        if (key == 'c') {
+            check(words, seed);
+            forget();
+            print("checked\n");
+        }
+        more = rounds == 0 ? key < 0 || key == 'c' : round < rounds;
     }
+    check(words, seed);
     print("rounds=", round, "\n");
 }
 

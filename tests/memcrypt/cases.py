@@ -11,6 +11,7 @@ import report
 from kill_cases import test_sigkill_of_the_vmm_ends_the_vm_and_leaves_nothing
 from refusal_cases import test_launch_without_the_rights_is_refused_and_not_weakened
 from scan_cases import (test_guest_ram_is_out_of_dumps_merging_and_huge_pages,
+                        test_keys_lie_where_neither_proc_nor_dumps_reach,
                         test_planted_secret_is_nowhere_once_its_time_is_up,
                         test_scanner_finds_the_secret_where_nothing_is_sealed,
                         test_sweeps_show_no_more_plaintext_than_the_window)
@@ -29,6 +30,7 @@ CASES = [  # the longest first
     test_launch_without_the_rights_is_refused_and_not_weakened,
     test_sigkill_of_the_vmm_ends_the_vm_and_leaves_nothing,
     test_guest_ram_is_out_of_dumps_merging_and_huge_pages,
+    test_keys_lie_where_neither_proc_nor_dumps_reach,
 ]
 
 

@@ -96,6 +96,12 @@ def _read(fd, start, size):
             yield os.pread(fd, PAGE, at)
 
 
+def readable(pid, address):
+    """Whether /proc/PID/mem gives that page."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        return any(True for _ in _read(memory.fileno(), address, PAGE))
+
+
 def has_gdb():
     return shutil.which("gdb") is not None
 

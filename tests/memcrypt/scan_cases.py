@@ -5,7 +5,7 @@ import random
 import tempfile
 
 from guest import PAGE, Guest, is_walked, pages_of, secret_words
-from onlooker import Ram, core_dumps, flags_of_ram, has_gdb, in_file, in_memory, in_ram, stopped
+from onlooker import Ram, core_dumps, flags_of_ram, has_gdb, in_file, in_memory, in_ram, mappings, readable, stopped
 from report import behaviour
 from vm import until
 
@@ -29,9 +29,15 @@ def test_planted_secret_is_nowhere_once_its_time_is_up():
         planted = vm.value("planted")
         ram, pids = Ram(vm.vmm()), processes(vm)
         page = planted // PAGE * PAGE
+        def is_sealed():
+            return ram.page(page) != bytes(PAGE) and not any(word in ram.page(page) for word in needles)
         with behaviour("secret: is sealed in its place, though there is room in the window"):
-            until(lambda: ram.page(page) != bytes(PAGE) and not any(word in ram.page(page) for word in needles),
-                  "the secret's page sealed")
+            until(is_sealed, "the secret's page sealed")
+        with behaviour("secret: comes back when the guest looks, and is sealed again"):
+            before = ram.page(page)
+            vm.send("c")
+            vm.expect("checked\n")
+            until(lambda: is_sealed() and ram.page(page) != before, "the secret's page sealed again")
         with behaviour("secret: is nowhere in the file of guest RAM"):
             found = in_ram(ram, needles)
             assert not found, found
@@ -43,9 +49,8 @@ def test_planted_secret_is_nowhere_once_its_time_is_up():
             with behaviour(name), tempfile.TemporaryDirectory(dir=".") as folder:
                 found = [path for path in core_dumps(pids.values(), folder).values() if in_file(path, needles)]
                 assert not found, found
-        with behaviour("secret: comes back to the guest as it was"):
-            vm.send("x")
-            vm.ends_ok()
+        vm.send("x")
+        vm.ends_ok()
 
 
 def test_scanner_finds_the_secret_where_nothing_is_sealed():
@@ -111,5 +116,18 @@ def test_guest_ram_is_out_of_dumps_merging_and_huge_pages():
         with behaviour("flags: no other process of the VM has RAM mapped"):
             others = [pid for name, pid in processes(vm).items() if name != "holdfast-vmm"]
             assert len(others) == 2 and not any(flags_of_ram(pid) for pid in others)
+        vm.send("x")
+        vm.ends_ok()
+
+
+def test_keys_lie_where_neither_proc_nor_dumps_reach():
+    with Guest("keys", job="spin") as vm:
+        vm.expect("spinning\n")
+        with behaviour("keys: lie in secret memory, which /proc/PID/mem is refused"):
+            secret = [(start, end) for start, end, _, file in mappings(vm.vmm()) if file.startswith("/secretmem")]
+            assert secret, "no memfd_secret is mapped"
+            pages = [at for start, end in secret for at in range(start, end, PAGE)]
+            read = [f"{at:#x}" for at in pages if readable(vm.vmm(), at)]
+            assert not read, f"{read} can be read"
         vm.send("x")
         vm.ends_ok()

@@ -26,9 +26,10 @@ constexpr std::array<std::string_view, 3> kNotBuilt{"--device", "--vtpm", "--bun
                       "leave it out; the README's table of states says what is there"};
     }
     if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
-        throw Failure{Code::Usage, fmt::format("there is no verb '{}'", printable(argv[1])),
-                      "the verbs are run, measure, list, status, top, console, logs, stop, kill, doctor and vtpm",
-                      "holdfast --help says what each does"};
+        throw Failure{
+            Code::Usage, fmt::format("there is no verb '{}'", printable(argv[1])),
+            "the verbs are run, measure, list, status, top, console, logs, stop, kill, doctor and vtpm",
+            "holdfast --help says what each does"};
     }
     std::string verb;
     for (const CLI::App* const chosen : app.get_subcommands()) verb = " " + chosen->get_name();

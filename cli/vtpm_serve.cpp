@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast vtpm serve: a vTPM at a Unix socket, for QEMU and libvirt, until a signal.
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -32,11 +34,23 @@ UniqueFd listen_at(const std::string& path) {
         "choose a path in a directory that exists, where nothing is yet, of at most 107 characters"};
 }
 
+/// The store of one that was killed gives its lock back a moment later, and a VM may be started again at
+/// once.
+FoundVtpm find_soon(const VtpmHome& home, const std::string& name) {
+    using namespace std::chrono_literals;
+    const auto deadline = std::chrono::steady_clock::now() + 1s;
+    for (;;) {
+        FoundVtpm found = home.find(name);
+        if (!found.serving || std::chrono::steady_clock::now() > deadline) return found;
+        std::this_thread::sleep_for(5ms);
+    }
+}
+
 }  // namespace
 
 int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir) {
     const VtpmHome home{state_dir};
-    FoundVtpm found = home.find(options.name);
+    FoundVtpm found = options.incoming ? home.find(options.name) : find_soon(home, options.name);
     if (!found.damage.empty()) {
         throw Failure{Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", options.name),
                       found.damage, "it was left as it is: bring back the newest backup of its file"};

@@ -116,7 +116,6 @@ private:
     Result<void> bring_in(Worker& worker, std::span<Load::Entry> entries);
     Result<void> populate(std::span<const Load::Entry> sorted) const;
     Result<void> open(Worker& worker, const Load::Entry& entry);
-    Result<void> map(std::span<const Load::Entry> sorted) const;
     void admit(std::span<const Load::Entry> entries);
 
     // evict.cpp

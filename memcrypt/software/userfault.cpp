@@ -13,7 +13,10 @@ namespace {
 
 constexpr std::uint64_t kFeatures = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM;
 constexpr std::uint64_t kRangeCalls = std::uint64_t{1} << _UFFDIO_CONTINUE | std::uint64_t{1} << _UFFDIO_WAKE;
-// The kernel asks to try again only while the address space is being changed elsewhere (a fork, a remap).
+// EAGAIN: the address space is being changed elsewhere. EEXIST: the page is mapped already, which is for
+// ever; or an madvise of another thread has just freed the page table that it was to stand in (Linux
+// from 6.14 on, which reclaims empty ones), and the next attempt makes a new one. Only trying again tells the
+// two apart.
 constexpr int kMapAttempts = 1000;
 
 uffdio_range range_of(std::span<std::byte> bytes) {
@@ -60,7 +63,8 @@ Result<void> Userfault::map(std::span<std::byte> range) const {
     for (int attempt = 0; !range.empty(); ++attempt) {
         uffdio_continue request{.range = range_of(range), .mode = 0, .mapped = 0};
         if (::ioctl(fd_.get(), UFFDIO_CONTINUE, &request) == 0) return {};
-        if (errno != EAGAIN || attempt == kMapAttempts) return os_error("UFFDIO_CONTINUE");
+        if ((errno != EAGAIN && errno != EEXIST) || attempt == kMapAttempts)
+            return os_error("UFFDIO_CONTINUE");
         if (request.mapped > 0) range = range.subspan(static_cast<std::size_t>(request.mapped));
     }
     return {};

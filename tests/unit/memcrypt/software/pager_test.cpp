@@ -41,7 +41,10 @@ protected:
         ASSERT_TRUE(made.has_value()) << made.error().what;
         pager = std::move(*made);
         pager->report_to({.tampered = [this](std::uint32_t page) { tampered.set_value(page); },
-                          .failed = [](const Error& error) { ADD_FAILURE() << error.what; }});
+                          .failed =
+                              [](const Error& error) {
+                                  ADD_FAILURE() << error.what << ' ' << errno_name(error.os_errno);
+                              }});
     }
     [[nodiscard]] std::span<std::uint64_t, 512> words(std::uint32_t page) const {
         // SAFETY: a page of the mapping, which is aligned to pages.

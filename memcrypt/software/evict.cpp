@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Putting pages away: unmap, wait in grace, seal in place.
 #include <algorithm>
+#include <utility>
 
 #include "memcrypt/software/ageing.hpp"
 #include "memcrypt/software/pager.hpp"
@@ -16,13 +17,18 @@ constexpr int kTicksPerRound = 64;
 }  // namespace
 
 /// Free room below which the evictor is woken, and that it makes: so much that a fault need not wait for it,
-/// and that streams find room for what they open next.
+/// and that streams find room for what they open next. Never more than the pages that are not clear: a window
+/// as large as guest RAM seals nothing for want of room.
 std::uint32_t Pager::low_water() const noexcept {
-    return std::max(window_.capacity() / 64, std::min(window_.capacity() / 8, wanted_ahead_));
+    return std::min(still_closed(), std::max(window_.capacity() / 64, room_ahead()));
 }
 std::uint32_t Pager::high_water() const noexcept {
-    return low_water() + std::max(std::min(window_.capacity() / 32, kBatch),
-                                  std::min(window_.capacity() / 8, wanted_ahead_));
+    const std::uint32_t more = std::max(std::min(window_.capacity() / 32, kBatch), room_ahead());
+    return std::min(still_closed(), low_water() + more);
+}
+std::uint32_t Pager::room_ahead() const noexcept { return std::min(window_.capacity() / 8, wanted_ahead_); }
+std::uint32_t Pager::still_closed() const noexcept {
+    return pages_.size() - static_cast<std::uint32_t>(pages_.count(PageState::Exempt)) - window_.used();
 }
 
 void Pager::wake_evictor_if_low() noexcept {
@@ -111,13 +117,20 @@ Result<void> Pager::unmap(std::span<std::uint32_t> pages) {
     check(pages.size() <= wanted.size(), "batch of pages");
     {
         const Lock hold{lock_};
-        for (const std::uint32_t page : pages) {
-            if (pages_.links(page).wanted) wanted[count++] = page;
-            window_.unmapped(page);
-        }
+        count = take_wanted(pages, wanted);
+        for (const std::uint32_t page : pages) window_.unmapped(page);
     }
     for (const std::uint32_t page : std::span{wanted}.first(count)) HF_TRY(views_.wake(page));
     return {};
+}
+
+/// Those of the pages that somebody touched while they were in our hands, and waits for. Returns how many.
+std::size_t Pager::take_wanted(std::span<const std::uint32_t> pages, std::span<std::uint32_t> out) noexcept {
+    std::size_t count = 0;
+    for (const std::uint32_t page : pages) {
+        if (std::exchange(pages_.links(page).wanted, false)) out[count++] = page;
+    }
+    return count;
 }
 
 /// Unmapped pages that are ours (Evicting) -> Sealed or Zero.
@@ -146,9 +159,9 @@ Result<void> Pager::seal(Worker& worker, std::span<const std::uint32_t> pages) {
     counters_.pages_sealed.add(sealed);
     {
         const Lock hold{lock_};
+        wanted_count = take_wanted(pages, wanted);
         for (std::size_t i = 0; i < pages.size(); ++i) {
             const std::uint32_t page = pages[i];
-            if (pages_.links(page).wanted) wanted[wanted_count++] = page;
             if (!zero[i]) {
                 pages_.tag(page) = tags[i];
                 pages_.epoch(page) = epoch;

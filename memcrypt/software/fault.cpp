@@ -87,7 +87,7 @@ Result<void> Pager::make_room_ahead(Worker& worker) {
         std::uint32_t missing = 0;
         {
             const Lock hold{lock_};
-            const std::uint32_t wanted = std::min(wanted_ahead_, window_.capacity() / 8);
+            const std::uint32_t wanted = std::min(still_closed(), room_ahead());
             if (window_.free() < wanted) missing = wanted - window_.free();
         }
         if (missing == 0 || HF_TRY(make_room(worker, missing)) == 0) return {};

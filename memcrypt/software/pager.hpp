@@ -124,9 +124,13 @@ private:
     Result<std::uint32_t> make_room(Worker& worker, std::uint32_t pages);
     Result<void> unmap(std::span<std::uint32_t> pages);
     Result<void> seal(Worker& worker, std::span<const std::uint32_t> pages);
+    std::size_t take_wanted(std::span<const std::uint32_t> pages, std::span<std::uint32_t> out) noexcept
+        HF_REQUIRES(lock_);
     void wake_evictor_if_low() noexcept;
     [[nodiscard]] std::uint32_t low_water() const noexcept HF_REQUIRES(lock_);
     [[nodiscard]] std::uint32_t high_water() const noexcept HF_REQUIRES(lock_);
+    [[nodiscard]] std::uint32_t room_ahead() const noexcept HF_REQUIRES(lock_);
+    [[nodiscard]] std::uint32_t still_closed() const noexcept HF_REQUIRES(lock_);
 
     // keys.cpp
     std::uint8_t begin_sealing(Worker& worker, std::uint32_t pages);

@@ -122,9 +122,7 @@ std::uint32_t Window::pick_unmap(std::span<std::uint32_t> out) noexcept {
 }
 
 void Window::unmapped(std::uint32_t page) noexcept {
-    Links& links = pages_.links(page);
-    links.wanted = false;
-    if (links.queue == Queue::None) push(Queue::Grace, page);
+    if (pages_.links(page).queue == Queue::None) push(Queue::Grace, page);
     pages_.set_state(page, PageState::ClearGrace);
 }
 

@@ -99,6 +99,15 @@ TEST_F(PagerTest, MemoryNeverTouchedReadsAsZeros) {
     }
 }
 
+TEST_F(PagerTest, AWindowAsLargeAsRamNeverSeals) {
+    make(kPages);
+    for (std::uint64_t turn = 0; turn < 3; ++turn) {
+        for (std::uint32_t page = 0; page < kPages; ++page) fill(page, turn);
+    }
+    EXPECT_EQ(pager->statistics().pages_sealed, 0U);
+    EXPECT_EQ(pager->statistics().clear, kPages);
+}
+
 TEST_F(PagerTest, AnOnlookerNeverSeesMoreThanTheWindow) {
     make(256);
     std::atomic<bool> done{false};

@@ -131,6 +131,7 @@ class Vm(Stream):
         if left:
             with open(f"{self.name}.log", "w") as log:
                 log.write(cli("logs", self.name, check=False).stdout)
+                log.write(where_threads_stand(self.processes()))
             self.process.terminate()
             try:
                 self.process.wait(20)
@@ -186,6 +187,22 @@ def children_of(parent):
         if int(tail.split()[1]) == parent:
             children[head.partition("(")[2]] = pid
     return children
+
+
+def where_threads_stand(processes):
+    """For a VM that hangs: what each of its threads waits for in the kernel."""
+    lines = []
+    for program, pid in processes.items():
+        for thread in sorted(os.listdir(f"/proc/{pid}/task")):
+            at = {}
+            for what in ("comm", "syscall", "stack", "stat"):
+                try:
+                    with open(f"/proc/{pid}/task/{thread}/{what}") as file:
+                        at[what] = file.read().strip()
+                except OSError as wrong:
+                    at[what] = str(wrong)
+            lines.append(f"{program} {thread} {at['comm']}: {at['syscall']} {at['stat'].rpartition(')')[2][:60]}\n{at['stack']}")
+    return "\n".join(lines) + "\n"
 
 
 class Qmp:

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole test in one boot of the emulated host (tools/host)."""
+import os
+import subprocess
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parents[2]
+PYTHON = "/usr/bin/python3"  # inside the emulated host another one may be slow to load
+LONG = "HOLDFAST_LONG" in os.environ
+_STOOD_STILL, _WENT_DOWN = 124, 125  # tools/host: how the host ended, not what ran in it
+
+
+def run(command, environment, seconds, *options):
+    """The exit status of `command`. `seconds`: several times what all of it takes; each single thing in it has a
+    deadline of its own and reports that.
+
+    QEMU interprets a processor with SVM there, and that kernel panics now and then, with a corrupted stack in a vCPU
+    thread, or stands still: then everything is run once more, and that is said.
+    """
+    words = [TREE / "tools/host", "run", *options, "--timeout", str(seconds), "--", *command]
+    for attempt in range(2):
+        status = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL).returncode
+        if attempt or status not in (_STOOD_STILL, _WENT_DOWN):
+            return status
+        print(f"# the emulated host {'stood still' if status == _STOOD_STILL else 'went down'}: everything once more", flush=True)

@@ -81,6 +81,14 @@ constexpr std::array kCodes{
     CodeRow{Code::VtpmSocket, "vTPM socket unusable", "The Unix socket of `vtpm serve` cannot be made."},
     CodeRow{Code::VtpmKeys, "host keys unusable",
             "The key of this host's vTPM states, or its certificate authority, is missing or not private."},
+    CodeRow{Code::AnchorRefused, "the anchor does not serve",
+            "What it found is not provably the newest state; the name in the first line is that of "
+            "docs/anchor.md."},
+    CodeRow{Code::AnchorTpm, "no TPM", "The host's TPM, or the software TPM of --tcti, cannot be opened."},
+    CodeRow{Code::AnchorExists, "an anchor exists", "The state directory holds an anchor's key file."},
+    CodeRow{Code::AnchorBusy, "an anchor runs", "Another holdfast anchor serve uses the same files."},
+    CodeRow{Code::AnchorStopped, "no anchor runs", "Nobody answers on the anchor's socket."},
+    CodeRow{Code::AnchorDenied, "the anchor declined", "It serves, and does not do this now."},
 };
 
 }  // namespace

@@ -54,6 +54,12 @@ enum class Code : std::uint16_t {
     VtpmFailed = 505,
     VtpmSocket = 506,
     VtpmKeys = 507,
+    AnchorRefused = 601,
+    AnchorTpm = 602,
+    AnchorExists = 603,
+    AnchorBusy = 604,
+    AnchorStopped = 605,
+    AnchorDenied = 606,
 };
 
 /// Exit statuses that are not the end of a VM (design §7).

@@ -28,7 +28,7 @@ constexpr std::array<std::string_view, 3> kNotBuilt{"--device", "--vtpm", "--bun
     if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
         throw Failure{
             Code::Usage, fmt::format("there is no verb '{}'", printable(argv[1])),
-            "the verbs are run, measure, list, status, top, console, logs, stop, kill, doctor and vtpm",
+            "the verbs are run, measure, list, status, top, console, logs, stop, kill, doctor, vtpm and anchor",
             "holdfast --help says what each does"};
     }
     std::string verb;
@@ -56,6 +56,7 @@ struct Dispatch {
     int operator()(const VtpmListOptions& options) const { return list_vtpms(options, state_dir); }
     int operator()(const VtpmServeOptions& options) const { return serve_vtpm(options, state_dir); }
     int operator()(const VtpmRemoveOptions& options) const { return remove_vtpm(options, state_dir); }
+    int operator()(const AnchorOptions& options) const { return run_anchor(options, state_dir); }
 };
 
 int dispatch(int argc, char** argv) {

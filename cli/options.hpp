@@ -65,6 +65,15 @@ struct KillOptions {
 struct DoctorOptions {
     bool json = false;
 };
+struct AnchorOptions {
+    std::string action;
+    std::string tcti = "device:/dev/tpmrm0";
+    std::string pcrs = "0,7";
+    std::string power_loss = "refuse";
+    std::uint64_t daily_budget = 200;
+    std::uint64_t stores_a_second = 20;
+    bool json = false;
+};
 
 struct VtpmCreateOptions {
     std::string name;
@@ -86,7 +95,7 @@ struct Invocation {
     std::string state_dir;  ///< absolute; empty: the default
     std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
                  ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
-                 VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions>
+                 VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions>
         verb;
 };
 
@@ -105,5 +114,6 @@ int create_vtpm(const VtpmCreateOptions& options, const std::string& state_dir);
 int list_vtpms(const VtpmListOptions& options, const std::string& state_dir);
 int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir);
 int remove_vtpm(const VtpmRemoveOptions& options, const std::string& state_dir);
+int run_anchor(const AnchorOptions& options, const std::string& state_dir);
 
 }  // namespace holdfast::cli

@@ -186,6 +186,36 @@ void declare_vtpm(CLI::App& app, Invocation& out) {
     add_name<VtpmRemoveOptions>(remove, out, kName);
 }
 
+void declare_anchor(CLI::App& app, Invocation& out) {
+    CLI::App* const anchor = add_verb<AnchorOptions>(
+        app, out, "anchor", "this host's anchor: keeps every vTPM's state from being rolled back");
+    add_value<AnchorOptions>(anchor, out, "action", &AnchorOptions::action,
+                             "init makes it, serve runs it, status says how it is, checkpoint makes one now")
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>{"init", "serve", "status", "checkpoint"}))
+        ->type_name("init|serve|status|checkpoint");
+    add_value<AnchorOptions>(anchor, out, "--tcti", &AnchorOptions::tcti,
+                             "init: the TPM, as device:PATH, swtpm:path=SOCKET or swtpm:host=IPV4,port=N "
+                             "(default device:/dev/tpmrm0)")
+        ->type_name("CONF");
+    add_value<AnchorOptions>(anchor, out, "--pcrs", &AnchorOptions::pcrs,
+                             "init: the PCRs that its keys are sealed under (default 0,7)")
+        ->type_name("LIST");
+    add_value<AnchorOptions>(
+        anchor, out, "--power-loss", &AnchorOptions::power_loss,
+        "serve: after a power cut that lost records, refuse, or adopt the last checkpoint and mark "
+        "every vTPM (default refuse)")
+        ->check(CLI::IsMember(std::vector<std::string>{"refuse", "adopt"}))
+        ->type_name("refuse|adopt");
+    add_value<AnchorOptions>(anchor, out, "--daily-budget", &AnchorOptions::daily_budget,
+                             "serve: flash writes of the TPM a day, 0 for no limit (default 200)")
+        ->type_name("N");
+    add_value<AnchorOptions>(anchor, out, "--stores-a-second", &AnchorOptions::stores_a_second,
+                             "serve: of one vTPM, ten times as many at once, 0 for no limit (default 20)")
+        ->type_name("N");
+    add_flag<AnchorOptions>(anchor, out, "--json", &AnchorOptions::json, "print one JSON object");
+}
+
 }  // namespace
 
 std::string_view examples_of(std::string_view verb) noexcept {
@@ -203,6 +233,11 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "console=ttyS0\n";
     }
     if (verb == "stop") return "holdfast stop web --timeout 60\n";
+    if (verb == "anchor") {
+        return "holdfast anchor init\n"
+               "holdfast anchor serve\n"
+               "holdfast anchor status --json\n";
+    }
     if (verb == "logs") return "holdfast logs web --console --follow\n";
     if (verb == "vtpm") {
         return "holdfast vtpm create web\n"
@@ -223,6 +258,7 @@ void declare(CLI::App& app, Invocation& out) {
     declare_measure(app, out);
     declare_others(app, out);
     declare_vtpm(app, out);
+    declare_anchor(app, out);
     for (CLI::App* const verb : app.get_subcommands({})) {
         const auto examples = examples_of(verb->get_name());
         if (!examples.empty()) verb->footer("Examples:\n" + std::string{examples});

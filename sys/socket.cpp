@@ -38,9 +38,9 @@ Result<std::pair<UniqueFd, UniqueFd>> socket_pair(int type) {
     return std::pair{UniqueFd{ends[0]}, UniqueFd{ends[1]}};
 }
 
-Result<UniqueFd> listen_unix(const std::string& path) {
+Result<UniqueFd> listen_unix(const std::string& path, int type) {
     const sockaddr_un address = HF_TRY(unix_address(path));
-    UniqueFd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    UniqueFd fd{::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (!fd) return os_error("socket");
     // On Linux the mode of the inode is that of the descriptor less the umask (unix(7)).
     if (::fchmod(fd.get(), 0600) < 0) return os_error("fchmod socket");
@@ -49,9 +49,9 @@ Result<UniqueFd> listen_unix(const std::string& path) {
     return fd;
 }
 
-Result<UniqueFd> connect_unix(const std::string& path) {
+Result<UniqueFd> connect_unix(const std::string& path, int type) {
     const sockaddr_un address = HF_TRY(unix_address(path));
-    UniqueFd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    UniqueFd fd{::socket(AF_UNIX, type | SOCK_CLOEXEC, 0)};
     if (!fd) return os_error("socket");
     if (::connect(fd.get(), generic(address), sizeof address) < 0) return os_error("connect");
     return fd;

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <sys/socket.h>
+
 #include "sys/fd.hpp"
 
 namespace holdfast {
@@ -16,9 +18,9 @@ namespace holdfast {
 /// Two connected ends. `type` is SOCK_STREAM or SOCK_SEQPACKET.
 Result<std::pair<UniqueFd, UniqueFd>> socket_pair(int type);
 
-/// Listens at `path` (mode 0600); an existing file there is an error, never replaced.
-Result<UniqueFd> listen_unix(const std::string& path);
-Result<UniqueFd> connect_unix(const std::string& path);
+/// Listens at `path` (mode 0600); an existing file there is an error, never replaced. `type` as above.
+Result<UniqueFd> listen_unix(const std::string& path, int type = SOCK_STREAM);
+Result<UniqueFd> connect_unix(const std::string& path, int type = SOCK_STREAM);
 /// Takes one waiting client (non-blocking, CLOEXEC). EAGAIN comes back as an Os error.
 Result<UniqueFd> accept_unix(const UniqueFd& listener);
 

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// What group commit buys: the real server, clerk, protocol and log on a disk, with a TPM whose increments
+// take as long as said. Prints one row a latency and number of vTPMs, each of which stores again as soon as
+// it was answered; `alone` is the same with one increment a commit. docs/measurements.md, "Anchor".
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <unistd.h>
+
+#include "sys/socket.hpp"
+#include "vtpm/anchor/server.hpp"
+
+namespace holdfast::anchor {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+template <typename T>
+T must(Result<T> result) {
+    check(result.has_value(), result ? "" : result.error().what);
+    if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+class SlowCounters final : public Counters {
+public:
+    explicit SlowCounters(std::chrono::milliseconds latency) : latency_{latency} {}
+    std::expected<void, Refusal> fence() override { return {}; }
+    Result<Reading> read() override { return at_; }
+    Result<void> advance_o() override {
+        if (latency_.count() > 0) std::this_thread::sleep_for(latency_);
+        ++at_.o;
+        return {};
+    }
+    Result<void> advance_s() override {
+        ++at_.s;
+        return {};
+    }
+    Result<Certificate> certify(const Digest&) override { return Certificate{}; }
+    [[nodiscard]] std::uint64_t jump_bits() const noexcept override { return 255; }
+
+private:
+    std::chrono::milliseconds latency_;
+    Reading at_{.o = 1, .s = 1};
+};
+
+VmId vm_id(std::size_t number) {
+    VmId vm{};
+    vm[0] = static_cast<std::byte>(number);
+    vm[1] = static_cast<std::byte>(number >> 8);
+    return vm;
+}
+
+struct Bench {
+    std::filesystem::path folder;
+    SlowCounters counters;
+    SecretBytes key = must(SecretBytes::create(32));
+    std::unique_ptr<DiskLogFiles> files;
+    std::unique_ptr<Anchor> anchor;
+    std::unique_ptr<Clerk> clerk;
+
+    Bench(const std::string& where, std::chrono::milliseconds latency) : counters{latency} {
+        std::string pattern = where + "/holdfast-bench-XXXXXX";
+        folder = ::mkdtemp(pattern.data());
+        const auto open = [&](const char* name) {
+            return UniqueFd{::open((folder / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
+        };
+        files = std::make_unique<DiskLogFiles>(std::array{open("log.0"), open("log.1")});
+        must(Anchor::found(setup(), *counters.read()));
+        anchor = std::move(*Anchor::open(setup()));
+        clerk = std::make_unique<Clerk>(Clerk::Setup{.anchor = *anchor,
+                                                     .counters = counters,
+                                                     .vm_keys = key,
+                                                     .attestation_public = {},
+                                                     .wear = {}},
+                                        Clock::now());
+    }
+    Bench(const Bench&) = delete;
+    Bench& operator=(const Bench&) = delete;
+    ~Bench() { std::filesystem::remove_all(folder); }
+    [[nodiscard]] Anchor::Setup setup() { return {.files = *files, .counters = counters, .key = key}; }
+};
+
+struct Vtpm {
+    UniqueFd socket;
+    std::uint64_t version = 0;
+    Clock::time_point sent;
+};
+
+void send_commit(Vtpm& vtpm) {
+    vtpm.sent = Clock::now();
+    must(send_message(vtpm.socket, encode(Ask{CommitAsk{.next = {.version = ++vtpm.version}}})));
+}
+
+struct Row {
+    double commits_a_second = 0;
+    double p50_ms = 0;
+    double p99_ms = 0;
+};
+
+/// Every vTPM stores again as soon as it was answered.
+Row measure(Bench& bench, std::size_t vtpms, std::size_t rounds) {
+    const std::string path = (bench.folder / "sock").string();
+    auto listener = must(listen_unix(path, SOCK_SEQPACKET));
+    auto [ours, theirs] = must(socket_pair(SOCK_SEQPACKET));
+    auto server = must(Server::create(theirs, std::move(listener), *bench.clerk));
+    std::thread thread{[&] { must(server.run()); }};
+    std::vector<Vtpm> all(vtpms);
+    Poller poller = must(Poller::create());
+    for (std::size_t i = 0; i < vtpms; ++i) {
+        Vtpm& each = all[i];
+        // The queue of a listening socket is short; the server empties it when it can.
+        Result<UniqueFd> connected = connect_unix(path, SOCK_SEQPACKET);
+        each.socket = must(std::move(connected));
+        const auto answer = must(ask(each.socket, StartAsk{.vm = vm_id(i), .instance = vm_id(i)}));
+        check(std::holds_alternative<Granted>(answer), "start denied");
+        must(poller.add(each.socket, EPOLLIN, i));
+    }
+    std::vector<double> latencies;
+    const auto begun = Clock::now();
+    for (Vtpm& each : all) send_commit(each);
+    std::array<epoll_event, 1024> events;
+    while (latencies.size() < vtpms * rounds) {
+        for (const epoll_event& event : must(poller.wait(events, -1))) {
+            Vtpm& each = all[event.data.u64];
+            const auto message = must(receive_message(each.socket, kMaxAnswerBytes));
+            check(std::holds_alternative<Committed>(must(decode_answer(message.bytes))), "commit denied");
+            latencies.push_back(std::chrono::duration<double, std::milli>(Clock::now() - each.sent).count());
+            if (each.version < rounds) send_commit(each);
+        }
+    }
+    const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+    ours.reset();
+    thread.join();
+    std::filesystem::remove(path);
+    std::ranges::sort(latencies);
+    return {static_cast<double>(latencies.size()) / seconds, latencies[latencies.size() / 2],
+            latencies[latencies.size() * 99 / 100]};
+}
+
+void start_up(const std::string& where) {
+    Bench bench{where, std::chrono::milliseconds{0}};
+    std::vector<Leaf> leaves;
+    for (std::size_t i = 0; i < 10'000; ++i) leaves.push_back({.vm = vm_id(i), .version = i});
+    const auto before = ::mallinfo2().uordblks;
+    must(bench.anchor->commit(leaves, Strength::Strict));
+    const auto held = ::mallinfo2().uordblks - before;
+    bench.clerk.reset();
+    bench.anchor.reset();
+    const auto begun = Clock::now();
+    bench.anchor = std::move(*Anchor::open(bench.setup()));
+    std::printf("start with 10000 leaves: %.0f ms; %zu bytes a leaf\n",
+                std::chrono::duration<double, std::milli>(Clock::now() - begun).count(),
+                held / leaves.size());
+}
+
+}  // namespace
+}  // namespace holdfast::anchor
+
+int main(int argc, char** argv) {
+    using namespace holdfast::anchor;
+    const std::string where = argc > 1 ? argv[1] : "/tmp";
+    start_up(where);
+    std::printf("%10s %6s %12s %9s %9s %9s\n", "increment", "vTPMs", "commits/s", "p50 ms", "p99 ms",
+                "x alone");
+    for (const int latency : {0, 5, 20, 100}) {
+        double alone = 0;
+        for (const std::size_t vtpms : {1U, 16U, 256U, 1000U}) {
+            Bench bench{where, std::chrono::milliseconds{latency}};
+            const Row row = measure(bench, vtpms, latency == 100 ? 10 : 30);
+            if (vtpms == 1) alone = row.commits_a_second;
+            std::printf("%7d ms %6zu %12.0f %9.2f %9.2f %9.1f\n", latency, vtpms, row.commits_a_second,
+                        row.p50_ms, row.p99_ms, row.commits_a_second / alone);
+        }
+    }
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// The calls of tpm2-tss's ESAPI (TCG TSS 2.0 Enhanced System API 1.0 revision 14) that the anchor makes,
+// with owners for what they return.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include <tss2/tss2_esys.h>
+
+#include "vtpm/anchor/key_file.hpp"
+#include "vtpm/anchor/tcti.hpp"
+
+namespace holdfast::anchor {
+
+/// What a TPM or tpm2-tss answered instead of success.
+struct TpmError {
+    TSS2_RC code = 0;
+    const char* what = "";
+    [[nodiscard]] bool is_wrong_auth() const noexcept;
+    [[nodiscard]] bool is_missing_handle() const noexcept;
+    [[nodiscard]] Error error() const noexcept;
+};
+template <typename T>
+using TpmResult = std::expected<T, TpmError>;
+
+struct EsysFree {
+    void operator()(void* pointer) const noexcept { Esys_Free(pointer); }
+};
+template <typename T>
+using EsysPtr = std::unique_ptr<T, EsysFree>;
+
+struct ObjectBlob {
+    Bytes public_part;
+    Bytes private_part;
+};
+
+class Esys {
+public:
+    static TpmResult<std::unique_ptr<Esys>> create(UniqueFd fd);
+    Esys(const Esys&) = delete;
+    Esys& operator=(const Esys&) = delete;
+    ~Esys();
+
+    [[nodiscard]] ESYS_CONTEXT* get() noexcept { return context_; }
+    void flush(ESYS_TR object) noexcept;
+    TpmResult<Bytes> name_of(ESYS_TR object);
+    /// Which bits of an ORDERLY counter a power cut sets (TPM_PT_ORDERLY_COUNT).
+    TpmResult<std::uint64_t> orderly_count();
+
+    /// ECC P-256 endorsement key: TCG EK Credential Profile 2.5, template L-2. Deterministic.
+    TpmResult<ESYS_TR> make_ek();
+    /// A storage key (TCG TPM v2.0 Provisioning Guidance 1.0, ECC SRK) in either hierarchy.
+    TpmResult<ESYS_TR> make_storage_key(ESYS_TR hierarchy);
+    /// HMAC or policy session, salted to `ek`; parameters can be encrypted with AES-128-CFB.
+    TpmResult<ESYS_TR> start_session(TPM2_SE kind, ESYS_TR ek);
+
+    TpmResult<ObjectBlob> seal(ESYS_TR parent, ESYS_TR session, std::span<const std::byte> secret,
+                               const Digest& policy);
+    /// Into `out`, which is as long as the secret.
+    TpmResult<void> unseal(ESYS_TR parent, ESYS_TR ek, const ObjectBlob& blob, std::uint32_t pcrs,
+                           std::span<std::byte> out);
+    TpmResult<Digest> pcr_policy(ESYS_TR ek, std::uint32_t pcrs);
+
+    TpmResult<ObjectBlob> make_attestation_key(ESYS_TR parent, ESYS_TR session,
+                                               std::span<const std::byte> auth);
+    TpmResult<ESYS_TR> load(ESYS_TR parent, ESYS_TR session, const ObjectBlob& blob);
+
+private:
+    explicit Esys(UniqueFd fd) noexcept : link_{std::move(fd)} {}
+    TpmLink link_;
+    ESYS_CONTEXT* context_ = nullptr;
+};
+
+[[nodiscard]] TPM2B_AUTH auth_of(std::span<const std::byte> bytes);
+
+#define HF_TPM(call, words)                                                        \
+    do {                                                                           \
+        if (const TSS2_RC hf_rc_ = (call); hf_rc_ != TSS2_RC_SUCCESS)              \
+            return std::unexpected{::holdfast::anchor::TpmError{hf_rc_, (words)}}; \
+    } while (false)
+#define HF_TPM_TRY(...)                                              \
+    __extension__({                                                  \
+        auto hf_result_ = (__VA_ARGS__);                             \
+        if (!hf_result_) return std::unexpected{hf_result_.error()}; \
+        ::holdfast::detail::take(hf_result_);                        \
+    })
+
+}  // namespace holdfast::anchor

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vtpm/anchor/protocol.hpp"
+
+#include <algorithm>
+
+#include "sys/socket.hpp"
+#include "sys/wire/codec.hpp"
+
+namespace holdfast::anchor {
+namespace {
+
+template <std::size_t N>
+void put(WireWriter& writer, const std::array<std::byte, N>& bytes) {
+    writer.put_bytes(bytes);
+}
+void put(WireWriter& writer, const State& state) {
+    writer.put(state.version);
+    put(writer, state.permanent);
+    put(writer, state.volatile_state);
+}
+
+template <typename Array>
+Result<Array> get_array(WireReader& reader) {
+    const auto bytes = HF_TRY(reader.get_bytes());
+    Array array{};
+    if (bytes.size() != array.size()) return peer_fault("field of another size");
+    std::ranges::copy(bytes, array.begin());
+    return array;
+}
+Result<State> get_state(WireReader& reader) {
+    State state;
+    state.version = HF_TRY(reader.get<std::uint64_t>());
+    state.permanent = HF_TRY(get_array<Digest>(reader));
+    state.volatile_state = HF_TRY(get_array<Digest>(reader));
+    return state;
+}
+Result<bool> get_bool(WireReader& reader) {
+    const auto value = HF_TRY(reader.get<std::uint8_t>());
+    if (value > 1) return peer_fault("flag is neither 0 nor 1");
+    return value == 1;
+}
+
+// One overload a message; the kind in front is the variant's index.
+void put(WireWriter& writer, const StartAsk& ask) {
+    put(writer, ask.vm);
+    put(writer, ask.instance);
+    put(writer, ask.tenant);
+}
+void put(WireWriter& writer, const AttachAsk& ask) {
+    put(writer, ask.vm);
+    put(writer, ask.instance);
+    put(writer, ask.held);
+    writer.put(static_cast<std::uint8_t>(ask.pending.has_value()));
+    if (ask.pending) put(writer, *ask.pending);
+}
+void put(WireWriter& writer, const CommitAsk& ask) {
+    put(writer, ask.next);
+    writer.put(static_cast<std::uint8_t>(ask.strict));
+}
+void put(WireWriter&, const StopAsk&) {}
+void put(WireWriter& writer, const EvidenceAsk& ask) {
+    put(writer, ask.vm);
+    put(writer, ask.nonce);
+}
+void put(WireWriter&, const StatusAsk&) {}
+void put(WireWriter&, const CheckpointAsk&) {}
+
+void put(WireWriter& writer, const Granted& answer) {
+    put(writer, encode(answer.leaf));
+    put(writer, answer.key);
+}
+void put(WireWriter& writer, const Committed& answer) { writer.put(answer.o); }
+void put(WireWriter& writer, const Denied& answer) { writer.put(static_cast<std::uint8_t>(answer.why)); }
+void put(WireWriter& writer, const Evidence& answer) { writer.put_bytes(answer.bundle); }
+void put(WireWriter& writer, const StatusAnswer& answer) {
+    writer.put(answer.o);
+    writer.put(answer.s);
+    for (const std::uint32_t each : {answer.reset_count, answer.vtpms, answer.running, answer.gaps})
+        writer.put(each);
+    writer.put(static_cast<std::uint8_t>(answer.adopted));
+    writer.put(static_cast<std::uint8_t>(answer.software_tpm));
+    for (const std::uint64_t each :
+         {answer.commits, answer.batches, answer.flash_writes, answer.flash_writes_today, answer.daily_budget,
+          answer.made_at, answer.started_at}) {
+        writer.put(each);
+    }
+    put(writer, answer.root);
+}
+
+template <typename Variant>
+std::vector<std::byte> encode_variant(const Variant& message) {
+    WireWriter writer;
+    writer.put(static_cast<std::uint8_t>(message.index()));
+    std::visit([&](const auto& each) { put(writer, each); }, message);
+    return {writer.bytes().begin(), writer.bytes().end()};
+}
+
+template <typename Message, typename Variant>
+constexpr std::uint8_t index_of() {
+    return static_cast<std::uint8_t>(Variant{Message{}}.index());
+}
+
+Result<AttachAsk> get_attach(WireReader& reader) {
+    AttachAsk ask;
+    ask.vm = HF_TRY(get_array<VmId>(reader));
+    ask.instance = HF_TRY(get_array<InstanceId>(reader));
+    ask.held = HF_TRY(get_state(reader));
+    if (HF_TRY(get_bool(reader))) ask.pending = HF_TRY(get_state(reader));
+    return ask;
+}
+
+Result<StatusAnswer> get_status(WireReader& reader) {
+    StatusAnswer answer;
+    answer.o = HF_TRY(reader.get<std::uint64_t>());
+    answer.s = HF_TRY(reader.get<std::uint64_t>());
+    for (auto* each : {&answer.reset_count, &answer.vtpms, &answer.running, &answer.gaps}) {
+        *each = HF_TRY(reader.get<std::uint32_t>());
+    }
+    answer.adopted = HF_TRY(get_bool(reader));
+    answer.software_tpm = HF_TRY(get_bool(reader));
+    for (auto* each : {&answer.commits, &answer.batches, &answer.flash_writes, &answer.flash_writes_today,
+                       &answer.daily_budget, &answer.made_at, &answer.started_at}) {
+        *each = HF_TRY(reader.get<std::uint64_t>());
+    }
+    answer.root = HF_TRY(get_array<Digest>(reader));
+    return answer;
+}
+
+Result<Ask> get_ask(WireReader& reader) {
+    switch (HF_TRY(reader.get<std::uint8_t>())) {
+        case index_of<StartAsk, Ask>(): {
+            StartAsk ask;
+            ask.vm = HF_TRY(get_array<VmId>(reader));
+            ask.instance = HF_TRY(get_array<InstanceId>(reader));
+            ask.tenant = HF_TRY(get_array<Digest>(reader));
+            return Ask{ask};
+        }
+        case index_of<AttachAsk, Ask>(): return Ask{HF_TRY(get_attach(reader))};
+        case index_of<CommitAsk, Ask>(): {
+            CommitAsk ask;
+            ask.next = HF_TRY(get_state(reader));
+            ask.strict = HF_TRY(get_bool(reader));
+            return Ask{ask};
+        }
+        case index_of<StopAsk, Ask>(): return Ask{StopAsk{}};
+        case index_of<EvidenceAsk, Ask>(): {
+            EvidenceAsk ask;
+            ask.vm = HF_TRY(get_array<VmId>(reader));
+            ask.nonce = HF_TRY(get_array<Digest>(reader));
+            return Ask{ask};
+        }
+        case index_of<StatusAsk, Ask>(): return Ask{StatusAsk{}};
+        case index_of<CheckpointAsk, Ask>(): return Ask{CheckpointAsk{}};
+        default: return peer_fault("unknown question to the anchor");
+    }
+}
+
+Result<Answer> get_answer(WireReader& reader) {
+    switch (HF_TRY(reader.get<std::uint8_t>())) {
+        case index_of<Granted, Answer>(): {
+            Granted answer;
+            const auto leaf = HF_TRY(get_array<LeafBytes>(reader));
+            answer.leaf = HF_TRY(decode_leaf(leaf));
+            answer.key = HF_TRY(get_array<std::array<std::byte, kVmKeyBytes>>(reader));
+            return Answer{answer};
+        }
+        case index_of<Committed, Answer>(): return Answer{Committed{HF_TRY(reader.get<std::uint64_t>())}};
+        case index_of<Denied, Answer>(): {
+            const auto why = HF_TRY(reader.get<std::uint8_t>());
+            if (why == 0 || why > static_cast<std::uint8_t>(Denial::Full))
+                return peer_fault("unknown denial");
+            return Answer{Denied{static_cast<Denial>(why)}};
+        }
+        case index_of<Evidence, Answer>(): {
+            const auto bundle = HF_TRY(reader.get_bytes());
+            return Answer{Evidence{{bundle.begin(), bundle.end()}}};
+        }
+        case index_of<StatusAnswer, Answer>(): return Answer{HF_TRY(get_status(reader))};
+        default: return peer_fault("unknown answer of the anchor");
+    }
+}
+
+}  // namespace
+
+std::string_view denial_words(Denial denial) noexcept {
+    switch (denial) {
+        case Denial::AlreadyRunning: return "a worker of this vTPM is connected already";
+        case Denial::NotHere: return "this vTPM was exported, moved or retired";
+        case Denial::NotYours: return "another instance of this vTPM was started since";
+        case Denial::StateDiffers: return "the state held is not the one that the ledger names";
+        case Denial::WrongVersion: return "not the next version";
+        case Denial::OverBudget: return "over the budget of stores";
+        case Denial::NotStarted: return "no vTPM was started on this connection";
+        case Denial::UnknownVm: return "the ledger does not know this vTPM";
+        case Denial::Full: return "the ledger is full";
+    }
+    return "";
+}
+
+std::vector<std::byte> encode(const Ask& ask) { return encode_variant(ask); }
+std::vector<std::byte> encode(const Answer& answer) { return encode_variant(answer); }
+
+Result<Ask> decode_ask(std::span<const std::byte> bytes) {
+    WireReader reader{bytes};
+    Ask ask = HF_TRY(get_ask(reader));
+    HF_TRY(reader.expect_end());
+    return ask;
+}
+
+Result<Answer> decode_answer(std::span<const std::byte> bytes) {
+    WireReader reader{bytes};
+    Answer answer = HF_TRY(get_answer(reader));
+    HF_TRY(reader.expect_end());
+    return answer;
+}
+
+Result<Answer> ask(const UniqueFd& anchor, const Ask& question) {
+    HF_TRY(send_message(anchor, encode(question)));
+    Message message = HF_TRY(receive_message(anchor, kMaxAnswerBytes));
+    if (message.bytes.empty()) return peer_fault("the anchor has gone");
+    auto answer = decode_answer(message.bytes);
+    wipe(message.bytes);
+    return answer;
+}
+
+}  // namespace holdfast::anchor

@@ -55,7 +55,10 @@ AnchorFiles::AnchorFiles(const std::string& state_dir)
     : directory_{(state_dir.empty() ? "/var/lib/holdfast" : state_dir) + "/anchor"},
       socket_{(state_dir.empty() ? "/run/holdfast" : directory_) + "/anchor.sock"} {}
 
-bool AnchorFiles::exist() const { return std::filesystem::exists(file("keys")); }
+bool AnchorFiles::exist() const {
+    std::error_code unreadable;  // root's, and this is not root: then it is not this user's anchor
+    return std::filesystem::exists(file("keys"), unreadable);
+}
 
 void AnchorFiles::make_directory() const {
     std::error_code failed;

@@ -45,8 +45,8 @@ UniqueFd make_state_file(const std::string& path, const vtpm::store::Identified&
     return fd;
 }
 
-void manufacture(const VtpmHome& home, const std::string& name, const vtpm::store::Identified& owner,
-                 UniqueFd state) {
+void manufacture(const VtpmHome& home, const std::string& state_dir, const std::string& name,
+                 const vtpm::store::Identified& owner, UniqueFd state) {
     auto [control, control_theirs] = expect(socket_pair(SOCK_STREAM));
     auto [data, data_theirs] = expect(socket_pair(SOCK_STREAM));
     auto process = VtpmStart{.name = name,
@@ -56,7 +56,7 @@ void manufacture(const VtpmHome& home, const std::string& name, const vtpm::stor
                              .listener = {},
                              .control = std::move(control_theirs),
                              .data = std::move(data_theirs)}
-                       .launch(home.state_key());
+                       .launch(home.state_key(), state_dir);
     process.wait_ready();
     const auto authority = home.authority();
     {
@@ -79,7 +79,7 @@ int create_vtpm(const VtpmCreateOptions& options, const std::string& state_dir) 
     home.make_keys();
     const vtpm::store::Identified owner{.identity = {.id = new_id(), .name = options.name},
                                         .created = static_cast<std::uint64_t>(std::time(nullptr))};
-    manufacture(home, options.name, owner, make_state_file(draft.file(), owner));
+    manufacture(home, state_dir, options.name, owner, make_state_file(draft.file(), owner));
     draft.keep();
     const FoundVtpm found = home.find(options.name);
     if (options.json) {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include "cli/anchor_files.hpp"
 #include "cli/error.hpp"
 #include "cli/output.hpp"
 #include "cli/poll_set.hpp"
@@ -34,9 +35,30 @@ std::string ending_words(const Ending& ending) {
                             : fmt::format("exit status {}", ending.value);
 }
 
+/// A door to the anchor and the end that the worker gets; neither, where this host has none.
+std::pair<AnchorDoor, UniqueFd> open_door(const std::string& state_dir, const std::string& name, int log) {
+    const AnchorFiles files{state_dir};
+    if (!files.exist()) {
+        write_text(log < 0 ? STDERR_FILENO : log,
+                   fmt::format("holdfast: the vTPM '{}' is not anchored: an old copy of its state would be "
+                               "accepted (this host has no anchor; holdfast anchor init makes one)\n",
+                               name));
+        return {};
+    }
+    if (const auto serves = connect_unix(files.socket(), SOCK_SEQPACKET); !serves) {
+        throw Failure{Code::AnchorStopped,
+                      fmt::format("the vTPM '{}' does not start without this host's anchor", name),
+                      fmt::format("nobody answers at {}: {}", files.socket(), reason_of(serves.error())),
+                      "holdfast anchor status says why; holdfast anchor serve runs it"};
+    }
+    auto [ours, theirs] = expect(socket_pair(SOCK_SEQPACKET));
+    return {AnchorDoor{std::move(ours), files.socket()}, std::move(theirs)};
+}
+
 }  // namespace
 
-VtpmProcess VtpmStart::launch(const SecretBytes& host_key) && {
+VtpmProcess VtpmStart::launch(const SecretBytes& host_key, const std::string& state_dir) && {
+    auto [door, anchor] = open_door(state_dir, name, log);
     auto [store_ours, store_theirs] = expect(socket_pair(SOCK_SEQPACKET));
     auto [vtpm_ours, vtpm_theirs] = expect(socket_pair(SOCK_SEQPACKET));
     auto [client, service] = expect(socket_pair(SOCK_STREAM));
@@ -44,6 +66,7 @@ VtpmProcess VtpmStart::launch(const SecretBytes& host_key) && {
 
     VtpmProcess process;
     process.name_ = name;
+    process.door_ = std::move(door);
     process.socket_ = std::move(vtpm_ours);
     process.store_ = start_program("holdfast-store", store_theirs, log);
     process.vtpm_ = start_program("holdfast-vtpm", vtpm_theirs, log);
@@ -56,7 +79,8 @@ VtpmProcess VtpmStart::launch(const SecretBytes& host_key) && {
                                                              .state = std::move(client),
                                                              .listener = std::move(listener),
                                                              .control = std::move(control),
-                                                             .data = std::move(data)},
+                                                             .data = std::move(data),
+                                                             .anchor = std::move(anchor)},
                                                             key);
     return process;
 }
@@ -118,7 +142,7 @@ AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, i
                                  .control = std::move(control_theirs),
                                  .data = std::move(data_theirs),
                                  .log = log}
-                           .launch(home.state_key()),
+                           .launch(home.state_key(), state_dir),
             .control = std::move(control),
             .data = std::move(data)};
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "cli/anchor_door.hpp"
 #include "cli/vtpm_home.hpp"
 #include "sys/process.hpp"
 #include "vtpm/launch.hpp"
@@ -28,6 +29,7 @@ public:
 private:
     friend struct VtpmStart;
     std::string name_;
+    AnchorDoor door_;  // waits for the end of holdfast-vtpm, which is behind it
     UniqueFd socket_;
     Child store_;
     Child vtpm_;
@@ -44,8 +46,9 @@ struct VtpmStart {
     UniqueFd data;
     int log = -1;  ///< where the processes' log goes; -1: standard error
 
-    /// Starts both processes and waits for neither.
-    [[nodiscard]] VtpmProcess launch(const SecretBytes& host_key) &&;
+    /// Starts both processes and waits for neither. Anchored, if there is an anchor in `state_dir`; if not,
+    /// says so in the log. Throws HF-0605 where the anchor does not serve.
+    [[nodiscard]] VtpmProcess launch(const SecretBytes& host_key, const std::string& state_dir) &&;
 };
 
 /// A vTPM of this host for one VM: for `holdfast run --vtpm on`.

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/anchor_files.hpp"
 #include "cli/error.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
@@ -60,6 +61,10 @@ int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir) {
                       "a process serves it, or a VM runs with it",
                       "end that first; for the destination of a migration say --incoming"};
     }
+    if (options.incoming && AnchorFiles{state_dir}.exist()) {
+        throw Failure{Code::NotBuilt, "--incoming cannot be used on a host with an anchor",
+                      "anchored vTPMs do not migrate in this version", "serve it without --incoming"};
+    }
     const Signals signals;
     const std::string path = std::filesystem::absolute(options.socket).string();
     UniqueFd listener = listen_at(path);
@@ -71,7 +76,7 @@ int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir) {
         .state = open_vtpm_state(found.file),
         .listener = std::move(listener),
         .control = {},
-        .data = {}}.launch(home.state_key());
+        .data = {}}.launch(home.state_key(), state_dir);
     process.wait_ready();
     print("ready\n");
     while (true) {

@@ -19,6 +19,7 @@ struct Launch {
     UniqueFd listener;  ///< exactly one of this and the next
     UniqueFd control;   ///< stream socket, connected
     UniqueFd data;      ///< optional, with `control`
+    UniqueFd anchor;    ///< the way to the host's anchor (vtpm/state/anchored.hpp); none: not anchored
 };
 
 /// The key follows in a message of its own, so that it is in no buffer that is not wiped.

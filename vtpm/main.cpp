@@ -2,6 +2,7 @@
 // holdfast-vtpm: one vTPM. Finds its launch on descriptor 3, jails itself, and serves the control
 // channel's client. It has no files: its state comes from and goes to holdfast-store, sealed.
 #include <cstdlib>
+#include <memory>
 
 #include <malloc.h>
 #include <openssl/crypto.h>
@@ -43,7 +44,13 @@ Result<void> serve(const UniqueFd& handover) {
     HF_TRY(keep_to_one_arena());
     HF_TRY(warm_up_openssl());
     vtpm::StoreClient store{std::move(launch.state)};
-    vtpm::Keeper keeper{vtpm::Sealer{std::move(key), std::move(launch.identity)}, store, store};
+    const vtpm::Id id = launch.identity.id;
+    vtpm::Sealer sealer{std::move(key), std::move(launch.identity)};
+    std::unique_ptr<vtpm::Anchored> anchored;
+    if (launch.anchor) anchored = HF_TRY(vtpm::Anchored::create(std::move(launch.anchor), id, store));
+    vtpm::Keeper keeper = anchored ? vtpm::Keeper{std::move(sealer), store, *anchored,
+                                                  HF_TRY(SecretBytes::create(vtpm::kStateKeyBytes))}
+                                   : vtpm::Keeper{std::move(sealer), store, store};
     const auto engine = HF_TRY(vtpm::Engine::create());
     vtpm::Service service{*engine, keeper, launch.start};
     const auto server = HF_TRY(vtpm::channel::Server::create({.listener = std::move(launch.listener),
@@ -54,11 +61,13 @@ Result<void> serve(const UniqueFd& handover) {
     std::vector<int> keep = server->descriptors();
     keep.insert(keep.end(),
                 {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, handover.get(), store.socket().get()});
+    if (anchored) keep.push_back(anchored->door().get());
     HF_TRY(sandbox::enter({.filter = sandbox::policy::vtpm, .keep = keep}));
     // The state is the first foreign byte.
     HF_TRY(service.prepare());
     HF_TRY(vtpm::send_report(handover, {.ready = true}));
-    return server->run();
+    HF_TRY(server->run());
+    return keeper.stop();
 }
 
 }  // namespace

@@ -36,6 +36,9 @@ constexpr std::uint32_t kMostRetries = 500;
 // (and later the host's TPM) can be made to suffer.
 constexpr std::uint64_t kStoresPerSecond = 500;
 constexpr std::uint64_t kStoresBurst = 5000;
+// What an anchor allows by default, which all vTPMs of the host share one TPM with.
+constexpr std::uint64_t kAnchoredPerSecond = 20;
+constexpr std::uint64_t kAnchoredBurst = 200;
 // How often the mark of a counted authorisation is taken away at once, and not when the guest pauses.
 constexpr std::uint64_t kClosesPerSecond = 10;
 constexpr std::uint64_t kClosesBurst = 20;
@@ -51,7 +54,8 @@ Service::Service(Engine& engine, Keeper& keeper, Start start)
     : engine_{engine},
       keeper_{keeper},
       start_{start},
-      stores_{kStoresPerSecond, kStoresBurst, TokenBucket::Clock::now()},
+      stores_{keeper.is_anchored() ? kAnchoredPerSecond : kStoresPerSecond,
+              keeper.is_anchored() ? kAnchoredBurst : kStoresBurst, TokenBucket::Clock::now()},
       da_closes_{kClosesPerSecond, kClosesBurst, TokenBucket::Clock::now()} {}
 
 Result<void> Service::prepare() {
@@ -78,7 +82,13 @@ Result<void> Service::release(const UniqueFd& to, std::uint32_t result) {
 }
 
 Result<void> Service::settle() {
-    if (!engine_.has_unsaved()) return {};
+    if (!engine_.has_unsaved()) {
+        if (const auto ours = keeper_.confirm(); !ours) {
+            fatal_ = ours.error();
+            return ours.error();
+        }
+        return {};
+    }
     if (const auto done = keeper_.commit(engine_.permanent().bytes()); !done) {
         fatal_ = done.error();
         return done.error();
@@ -95,7 +105,7 @@ Result<void> Service::run_command(const UniqueFd& to, std::span<std::byte> comma
     if (exported_ && !HF_TRY(come_back())) return release(to, bare_response(tpm::RC_FAILURE));
     const CommandHead head = head_of(command);
     if (always_stores(head.code) && stores_.take(1, TokenBucket::Clock::now()) == 0) {
-        return release(to, bare_response(tpm::RC_RETRY));
+        return release(to, bare_response(keeper_.is_anchored() ? tpm::RC_NV_RATE : tpm::RC_RETRY));
     }
     const auto response = HF_TRY(process(command));
     const std::uint32_t code = head_of(response).code;
@@ -309,6 +319,7 @@ Result<void> Service::hash_end(const UniqueFd& to) {
 
 Result<std::vector<std::byte>> Service::export_blob(channel::BlobType type) {
     if (!engine_.is_on() || exported_) return guest_fault("the TPM is off");
+    if (keeper_.is_anchored()) return guest_fault("an anchored vTPM does not migrate in this version");
     HF_TRY(settle());
     if (type == channel::BlobType::Permanent) {
         return keeper_.seal(SealedType::Permanent, engine_.permanent().bytes());

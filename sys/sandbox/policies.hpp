@@ -13,9 +13,9 @@ namespace holdfast::sandbox::policy {
 extern const Filter vmm;
 extern const Filter vmm_run;
 extern const Filter vmm_vcpu;
-extern const Filter io;     ///< holdfast-io, once its ring and its sockets are set up
-extern const Filter vtpm;   ///< holdfast-vtpm, before it has seen its state
-extern const Filter store;  ///< holdfast-store, before it has read its file
+extern const Filter io;      ///< holdfast-io, once its ring and its sockets are set up
+extern const Filter vtpm;    ///< holdfast-vtpm, before it has seen its state
+extern const Filter store;   ///< holdfast-store, before it has read its file
 extern const Filter anchor;  ///< holdfast-anchor, before it says a word to the TPM
 
 }  // namespace holdfast::sandbox::policy

@@ -103,7 +103,8 @@ TEST_P(Program, AbortIsStillAbort) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, Program,
-                         testing::Values(&policy::vmm, &policy::io, &policy::vtpm, &policy::store, &policy::anchor),
+                         testing::Values(&policy::vmm, &policy::io, &policy::vtpm, &policy::store,
+                                         &policy::anchor),
                          [](const auto& param) { return std::string{param.param->name}; });
 
 TEST(Vmm, StartsThreadsAndRunsKvm) {

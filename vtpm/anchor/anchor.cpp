@@ -63,6 +63,8 @@ std::expected<std::unique_ptr<Anchor>, Refusal> Anchor::open(const Setup& setup)
         marked = anchor.ledger_.leaves();
         for (Leaf& leaf : marked) {
             ++leaf.gaps;
+            // The blob of that time is long overwritten; a later one is at least not older.
+            leaf.permanent = leaf.volatile_state = {};
             if (leaf.status == Status::Running) leaf.status = Status::Stopped;
         }
     }

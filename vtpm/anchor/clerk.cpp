@@ -157,7 +157,10 @@ Clerk::Decision Clerk::decide(Batch& batch, ClientId client, const CommitAsk& as
     if (!bindings_.contains(client)) return Denied{Denial::NotStarted};
     const Leaf* const old = bound_leaf(client);
     if (old == nullptr) return Denied{Denial::NotYours};
-    if (ask.next.version != old->version + 1) return Denied{Denial::WrongVersion};
+    // Without a digest, any version from the leaf's on may have been there (leaf.hpp).
+    const bool follows =
+        old->permanent == Digest{} ? ask.next.version > old->version : ask.next.version == old->version + 1;
+    if (!follows || ask.next.permanent == Digest{}) return Denied{Denial::WrongVersion};
     if (!budget_.allows_commit(now) || !within_rate(old->vm, now)) return Denied{Denial::OverBudget};
     if (ask.strict && !budget_.allows_checkpoint(now)) return Denied{Denial::OverBudget};
     Leaf leaf = *old;

@@ -107,6 +107,27 @@ void Esys::flush(ESYS_TR object) noexcept {
     if (object != ESYS_TR_NONE) static_cast<void>(Esys_FlushContext(context_, object));
 }
 
+TpmResult<void> Esys::flush_leftovers() {
+    for (const TPM2_HANDLE first :
+         {TPM2_TRANSIENT_FIRST, TPM2_LOADED_SESSION_FIRST, TPM2_ACTIVE_SESSION_FIRST}) {
+        TPMI_YES_NO more = 0;
+        TPMS_CAPABILITY_DATA* raw = nullptr;
+        HF_TPM(Esys_GetCapability(context_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_HANDLES, first,
+                                  TPM2_MAX_CAP_HANDLES, &more, &raw),
+               "ask what is loaded in the TPM");
+        const EsysPtr<TPMS_CAPABILITY_DATA> data{raw};
+        const TPML_HANDLE& handles = data->data.handles;
+        for (std::uint32_t i = 0; i < handles.count && i < TPM2_MAX_CAP_HANDLES; ++i) {
+            ESYS_TR object = ESYS_TR_NONE;
+            HF_TPM(Esys_TR_FromTPMPublic(context_, handles.handle[i], ESYS_TR_NONE, ESYS_TR_NONE,
+                                         ESYS_TR_NONE, &object),
+                   "look at what is loaded in the TPM");
+            HF_TPM(Esys_FlushContext(context_, object), "flush what is loaded in the TPM");
+        }
+    }
+    return {};
+}
+
 TpmResult<Bytes> Esys::name_of(ESYS_TR object) {
     TPM2B_NAME* raw = nullptr;
     HF_TPM(Esys_TR_GetName(context_, object, &raw), "name a TPM object");

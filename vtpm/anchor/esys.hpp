@@ -44,6 +44,9 @@ public:
 
     [[nodiscard]] ESYS_CONTEXT* get() noexcept { return context_; }
     void flush(ESYS_TR object) noexcept;
+    /// What an anchor that was killed has left loaded in a TPM without a resource manager, where it would
+    /// be in the next one's way. Behind /dev/tpmrm0 there is nothing to be seen.
+    TpmResult<void> flush_leftovers();
     TpmResult<Bytes> name_of(ESYS_TR object);
     /// Which bits of an ORDERLY counter a power cut sets (TPM_PT_ORDERLY_COUNT).
     TpmResult<std::uint64_t> orderly_count();

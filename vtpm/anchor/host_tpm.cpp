@@ -54,6 +54,9 @@ Result<std::vector<Digest>> open_auths(const SecretBytes& master, const Bytes& s
 std::expected<std::unique_ptr<Esys>, Refusal> connect(UniqueFd tpm) {
     auto esys = Esys::create(std::move(tpm));
     if (!esys) return refuse(Refused::TpmUnreachable, esys.error().error());
+    if (const auto flushed = (*esys)->flush_leftovers(); !flushed) {
+        return refuse(Refused::TpmUnreachable, flushed.error().error());
+    }
     return std::move(*esys);
 }
 

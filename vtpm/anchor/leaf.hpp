@@ -26,8 +26,10 @@ enum class Status : std::uint8_t {
 struct Leaf {
     VmId vm{};
     std::uint64_t version = 0;  ///< of the state; 0: it never had any
-    Digest permanent{};         ///< of the sealed permanent state
-    Digest volatile_state{};    ///< of the single-use partner of exactly this permanent state
+    /// Of the sealed permanent state. Zero: any authentic one from `version` on, because there was none
+    /// yet, or because a power cut made the newest unprovable (then `gaps` says so).
+    Digest permanent{};
+    Digest volatile_state{};  ///< of the single-use partner of exactly this permanent state
     Status status = Status::Stopped;
     InstanceId instance{};
     std::uint32_t gaps = 0;        ///< power cuts after which an older checkpoint was adopted

@@ -15,6 +15,7 @@ inline constexpr std::uint16_t ST_NO_SESSIONS = 0x8001;
 inline constexpr std::uint16_t ST_SESSIONS = 0x8002;
 inline constexpr std::uint32_t RC_FAILURE = 0x101;
 inline constexpr std::uint32_t RC_COMMAND_SIZE = 0x142;
+inline constexpr std::uint32_t RC_NV_RATE = 0x920;
 inline constexpr std::uint32_t RC_RETRY = 0x922;
 inline constexpr std::uint32_t CC_Shutdown = 0x145;
 inline constexpr std::uint16_t SU_CLEAR = 0;

@@ -45,11 +45,9 @@ const unsigned char* in(std::span<const std::byte> bytes) {
 }
 unsigned char* out(std::span<std::byte> bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
 
-constexpr const char* kForeign = "the state is not this vTPM's, was changed, or its key is another";
-
-}  // namespace
-
-Result<SecretBytes> derive_state_key(const SecretBytes& host_key, const Identity& identity) {
+/// HKDF-SHA256 (RFC 5869).
+Result<void> hkdf(const SecretBytes& secret, std::span<const std::byte> salt, std::span<const std::byte> info,
+                  SecretBytes& key) {
     struct FreeKdf {
         void operator()(EVP_KDF* kdf) const noexcept { EVP_KDF_free(kdf); }
         void operator()(EVP_KDF_CTX* context) const noexcept { EVP_KDF_CTX_free(context); }
@@ -57,23 +55,41 @@ Result<SecretBytes> derive_state_key(const SecretBytes& host_key, const Identity
     const std::unique_ptr<EVP_KDF, FreeKdf> kdf{EVP_KDF_fetch(nullptr, "HKDF", nullptr)};
     const std::unique_ptr<EVP_KDF_CTX, FreeKdf> context{kdf ? EVP_KDF_CTX_new(kdf.get()) : nullptr};
     if (!context) return Error{Fault::Os, 0, "make a key derivation"};
-    WireWriter info;
-    info.put_string("holdfast vtpm state 1");
-    info.put_bytes(identity.id);
-    info.put_string(identity.name);
-    SecretBytes key = HF_TRY(SecretBytes::create(kStateKeyBytes));
     char digest[] = "SHA256";
     const auto octets = [](const char* name, std::span<const std::byte> bytes) {
         // OpenSSL reads parameters through a pointer that is not const.
         return OSSL_PARAM_construct_octet_string(name, const_cast<std::byte*>(bytes.data()), bytes.size());
     };
     const std::array params{OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-                            octets(OSSL_KDF_PARAM_KEY, host_key.bytes()),
-                            octets(OSSL_KDF_PARAM_INFO, info.bytes()), OSSL_PARAM_construct_end()};
+                            octets(OSSL_KDF_PARAM_KEY, secret.bytes()), octets(OSSL_KDF_PARAM_INFO, info),
+                            // Without one, OpenSSL takes zeros, as the RFC says.
+                            salt.empty() ? OSSL_PARAM_construct_end() : octets(OSSL_KDF_PARAM_SALT, salt),
+                            OSSL_PARAM_construct_end()};
     if (EVP_KDF_derive(context.get(), out(key.bytes()), key.bytes().size(), params.data()) != 1) {
         return Error{Fault::Os, 0, "derive the key of the state"};
     }
+    return {};
+}
+
+constexpr const char* kForeign = "the state is not this vTPM's, was changed, or its key is another";
+
+}  // namespace
+
+Result<SecretBytes> derive_state_key(const SecretBytes& host_key, const Identity& identity) {
+    WireWriter info;
+    info.put_string("holdfast vtpm state 1");
+    info.put_bytes(identity.id);
+    info.put_string(identity.name);
+    SecretBytes key = HF_TRY(SecretBytes::create(kStateKeyBytes));
+    HF_TRY(hkdf(host_key, {}, info.bytes(), key));
     return key;
+}
+
+Result<Sealer> Sealer::anchored(std::span<const std::byte> anchor_key, SecretBytes room) const {
+    WireWriter info;
+    info.put_string("holdfast vtpm state, anchored 1");
+    HF_TRY(hkdf(key_, anchor_key, info.bytes(), room));
+    return Sealer{std::move(room), identity_};
 }
 
 std::vector<std::byte> Sealer::associated(std::span<const std::byte> head) const {

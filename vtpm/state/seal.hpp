@@ -31,6 +31,10 @@ public:
     Sealer(SecretBytes key, Identity identity) noexcept
         : key_{std::move(key)}, identity_{std::move(identity)} {}
 
+    /// For the same vTPM, with a key that takes both this one and the anchor's to compute. It goes into
+    /// `room`, of kStateKeyBytes, because a jail has no way to make locked memory.
+    Result<Sealer> anchored(std::span<const std::byte> anchor_key, SecretBytes room) const;
+
     Result<std::vector<std::byte>> seal(SealedType type, std::uint64_t version,
                                         std::span<const std::byte> plain) const;
     /// Anything that was not sealed for this vTPM and type, with this key, is an Input error.

@@ -45,6 +45,13 @@ Result<StoreClient::Opened> StoreClient::open() {
     return peer_fault("the state service refuses to open the state");
 }
 
+Result<StoreClient::Opened> StoreClient::go_back() {
+    auto answer = HF_TRY(ask(Operation::GoBack, 0, {}));
+    if (answer.status == Status::Damaged) return input_error("the newest state is gone from its file");
+    if (answer.status != Status::Ok) return peer_fault("the state service does not go back");
+    return answer;
+}
+
 Result<void> StoreClient::commit(std::uint64_t version, std::span<const std::byte> sealed) {
     const auto answer = HF_TRY(ask(Operation::Write, version, sealed));
     if (answer.status != Status::Ok || answer.version != version) {

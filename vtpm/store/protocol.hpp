@@ -14,6 +14,7 @@ enum class Operation : std::uint32_t {
     Open = 1,     ///< takes the lock; the answer has the newest version and its blob
     Write = 2,    ///< `version` is the newest one plus 1; answered when it is durable
     Release = 3,  ///< gives the lock back: another process may open the state
+    GoBack = 4,   ///< after Open: the newest version never was; the answer has the one before it
 };
 
 enum class Status : std::uint32_t {

@@ -29,6 +29,7 @@ Result<void> Session::answer(const Head& request, std::span<const std::byte> blo
     switch (static_cast<Operation>(request.operation.get())) {
         case Operation::Open: return open();
         case Operation::Write: return write(request.version.get(), blob);
+        case Operation::GoBack: return go_back();
         case Operation::Release:
             slots_.reset();
             HF_TRY(lock(F_UNLCK));
@@ -48,6 +49,16 @@ Result<void> Session::open() {
     slots_ = std::move(*slots);
     const auto status = slots_->version() == 0 ? Status::Empty : Status::Ok;
     return reply(status, slots_->version(), slots_->blob());
+}
+
+Result<void> Session::go_back() {
+    if (!slots_) return reply(Status::Refused);
+    if (const auto gone = slots_->go_back(); !gone) {
+        if (gone.error().fault != Fault::Input) return gone.error();
+        log::error("store.nothing_before", gone.error());
+        return reply(Status::Damaged);
+    }
+    return reply(Status::Ok, slots_->version(), slots_->blob());
 }
 
 Result<void> Session::write(std::uint64_t version, std::span<const std::byte> blob) {

@@ -21,6 +21,7 @@ public:
 private:
     Result<void> answer(const Head& request, std::span<const std::byte> blob);
     Result<void> open();
+    Result<void> go_back();
     Result<void> write(std::uint64_t version, std::span<const std::byte> blob);
     Result<void> reply(Status status, std::uint64_t version = 0, std::span<const std::byte> blob = {});
     Result<bool> lock(int type);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <unistd.h>
 
@@ -181,6 +182,11 @@ Result<Slots> Slots::open(Disk& disk) {
 
 Result<void> Slots::write(std::span<const std::byte> blob) {
     if (blob.size() > kMaxBlob) return peer_fault("the blob is too long for a slot");
+    if (std::exchange(went_back_, false)) {
+        // Else a torn write of the next one would look like the loss of a durable version.
+        HF_TRY(mark());
+        HF_TRY(disk_->sync());
+    }
     const std::uint64_t version = version_ + 1;
     SlotHead head{.magic = kSlotMagic,
                   .length = static_cast<std::uint32_t>(blob.size()),
@@ -194,6 +200,15 @@ Result<void> Slots::write(std::span<const std::byte> blob) {
     HF_TRY(disk_->sync());
     version_ = version;
     blob_.clear();  // only the first reader wants it
+    return {};
+}
+
+Result<void> Slots::go_back() {
+    auto slot = HF_TRY(read_slot(*disk_, (version_ + 1) % kSlots));
+    if (!slot || slot->version + 1 != version_) return input_error("the state before the newest one is gone");
+    version_ = slot->version;
+    blob_ = std::move(slot->blob);
+    went_back_ = true;
     return {};
 }
 

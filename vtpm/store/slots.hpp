@@ -72,6 +72,9 @@ public:
     /// Makes `blob` durable as version()+1. After an error nothing more may be written: what the kernel
     /// dropped after a failed sync, it reports as clean the next time.
     Result<void> write(std::span<const std::byte> blob);
+    /// For anchored states: version() was never answered for, and the one before it is the newest. Writes
+    /// nothing yet. Input error: there is none before it.
+    Result<void> go_back();
     /// Notes that version() is durable. Lazily: no sync follows, so it costs no answer any time.
     Result<void> mark();
 
@@ -80,6 +83,7 @@ private:
         : disk_{&disk}, version_{version}, blob_{std::move(blob)} {}
     Disk* disk_;  // outlives this
     std::uint64_t version_;
+    bool went_back_ = false;  // the mark may be beyond version_
     std::vector<std::byte> blob_;
     std::vector<std::byte> scratch_;  // head and blob in one piece, so that one pwrite takes both
 };

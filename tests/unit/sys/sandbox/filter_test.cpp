@@ -25,8 +25,8 @@ namespace {
 
 using Arguments = std::array<std::uint64_t, 6>;
 
-const std::array kFilters{&policy::vmm, &policy::vmm_run, &policy::vmm_vcpu,
-                          &policy::io,  &policy::vtpm,    &policy::store,   &policy::anchor};
+const std::array kFilters{&policy::vmm,  &policy::vmm_run, &policy::vmm_vcpu, &policy::io,
+                          &policy::vtpm, &policy::store,   &policy::anchor};
 
 std::uint32_t ask(const Filter& filter, int number, const Arguments& arguments = {}) {
     return verdict(filter.code, {.number = number, .arguments = arguments});

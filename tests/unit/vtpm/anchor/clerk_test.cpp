@@ -57,7 +57,7 @@ struct ClerkTest : testing::Test {
         return answer(client, CommitAsk{.next = state(version), .strict = strict});
     }
     static State state(std::uint64_t version) {
-        return {.version = version, .permanent = {static_cast<std::byte>(version)}};
+        return {.version = version, .permanent = {static_cast<std::byte>(version), std::byte{1}}};
     }
     static std::optional<Denial> denial(const Answer& answer) {
         if (const auto* denied = std::get_if<Denied>(&answer)) return denied->why;
@@ -114,11 +114,14 @@ TEST_F(ClerkTest, TwoStartsInOneBatchAreOneAfterTheOther) {
 TEST_F(ClerkTest, CommitsComeInOrderFromWhoStarted) {
     EXPECT_EQ(denial(stored(1, 1)), Denial::NotStarted);
     started(1, 1, 1);
-    EXPECT_EQ(denial(stored(1, 2)), Denial::WrongVersion);
-    EXPECT_FALSE(denial(stored(1, 1)));
-    EXPECT_EQ(denial(stored(1, 1)), Denial::WrongVersion);
+    EXPECT_EQ(denial(stored(1, 0)), Denial::WrongVersion);
+    EXPECT_EQ(denial(answer(1, CommitAsk{.next = {.version = 3}})), Denial::WrongVersion);  // no digest
+    EXPECT_FALSE(denial(stored(1, 3)));  // a first state may have lived before the anchor
+    EXPECT_EQ(denial(stored(1, 5)), Denial::WrongVersion);
+    EXPECT_EQ(denial(stored(1, 3)), Denial::WrongVersion);
+    EXPECT_FALSE(denial(stored(1, 4)));
     EXPECT_FALSE(denial(answer(1, StopAsk{})));
-    EXPECT_EQ(denial(stored(1, 2)), Denial::NotStarted);
+    EXPECT_EQ(denial(stored(1, 5)), Denial::NotStarted);
 }
 
 TEST_F(ClerkTest, WorkerOutlivesTheAnchor) {

@@ -61,6 +61,23 @@ TEST_F(SlotsTest, NewestVersionIsFoundAgain) {
     }
 }
 
+TEST_F(SlotsTest, VersionThatNeverWasGivesWayToTheOneBefore) {
+    store_up_to(7);
+    auto slots = Slots::open(disk);
+    ASSERT_TRUE(slots);
+    const auto before = disk.bytes();
+    ASSERT_TRUE(slots->go_back());
+    EXPECT_EQ(slots->version(), 6U);
+    EXPECT_TRUE(is_blob(slots->blob(), 6));
+    EXPECT_EQ(disk.bytes(), before);
+    EXPECT_FALSE(slots->go_back()) << "there are two slots";
+    ASSERT_TRUE(slots->write(blob_of(70)));
+    const auto again = Slots::open(disk);
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->version(), 7U);
+    EXPECT_TRUE(is_blob(again->blob(), 70));
+}
+
 TEST_F(SlotsTest, BlobOfTheLargestSizeFitsAndOneByteMoreDoesNot) {
     auto slots = Slots::open(disk);
     ASSERT_TRUE(slots);

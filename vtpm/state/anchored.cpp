@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vtpm/state/anchored.hpp"
+
+#include <array>
+#include <cerrno>
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <poll.h>
+
+#include "sys/socket.hpp"
+
+namespace holdfast::vtpm {
+namespace {
+
+using anchor::Denial;
+
+// The anchor hears of a worker's end a moment after it: a VM may be started again at once.
+constexpr int kStartTries = 100;
+constexpr int kStartPauseMs = 20;
+// A store that the anchor puts off for its rate waits for a token or two; one that it puts off for the
+// day's budget would wait until tomorrow.
+constexpr int kStoreTries = 100;
+constexpr int kStorePauseMs = 50;
+
+// SAFETY (both): bytes as unsigned char, for a C interface.
+unsigned char* out(std::span<std::byte> bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
+
+/// Literals, for an Error keeps no copy of its words.
+Error denied(Denial why) { return input_error(anchor::denial_words(why).data()); }
+
+/// True: the other end has hung up. Waits for it at most that long.
+bool hung_up(const UniqueFd& socket, int wait_ms) {
+    pollfd poll{.fd = socket.get(), .events = POLLIN | POLLRDHUP, .revents = 0};
+    return ::poll(&poll, 1, wait_ms) > 0;  // it says nothing unasked, so this is its end
+}
+
+}  // namespace
+
+Result<anchor::Digest> digest_of(std::span<const std::byte> sealed) {
+    anchor::Digest digest{};
+    if (EVP_Digest(sealed.data(), sealed.size(), out(digest), nullptr, EVP_sha256(), nullptr) != 1) {
+        return Error{Fault::Os, 0, "hash a sealed state"};
+    }
+    return digest;
+}
+
+Result<std::unique_ptr<Anchored>> Anchored::create(UniqueFd door, const Id& vm, Commit& disk) {
+    std::unique_ptr<Anchored> anchored{new Anchored{std::move(door), vm, disk}};
+    auto& instance = anchored->instance_;
+    if (RAND_bytes(out(instance), static_cast<int>(instance.size())) != 1) {
+        return Error{Fault::Os, 0, "draw an instance's id"};
+    }
+    return anchored;
+}
+
+Result<UniqueFd> Anchored::connect() {
+    constexpr std::array<std::byte, 1> kAsk{};
+    HF_TRY(send_message(door_, kAsk));
+    Message answer = HF_TRY(receive_message(door_, 1));
+    if (answer.fds.size() != 1) return peer_fault("the launcher has gone, and with it the way to the anchor");
+    return std::move(answer.fds.front());
+}
+
+Result<anchor::Granted> Anchored::start() {
+    anchor_ = HF_TRY(connect());
+    for (int tries = 1;; ++tries) {
+        auto answer =
+            HF_TRY(anchor::ask(anchor_, anchor::StartAsk{.vm = vm_, .instance = instance_, .tenant = {}}));
+        if (auto* granted = std::get_if<anchor::Granted>(&answer)) {
+            const anchor::Granted out = *granted;
+            wipe(granted->key);
+            return out;
+        }
+        const auto* const no = std::get_if<anchor::Denied>(&answer);
+        if (no == nullptr) return peer_fault("the anchor answers something else");
+        if (no->why != Denial::AlreadyRunning || tries == kStartTries) return denied(no->why);
+        if (hung_up(anchor_, kStartPauseMs)) return peer_fault("the anchor has gone");
+    }
+}
+
+Result<void> Anchored::commit(std::uint64_t version, std::span<const std::byte> sealed) {
+    HF_TRY(disk_->commit(version, sealed));
+    return make_newest({.version = version, .permanent = HF_TRY(digest_of(sealed)), .volatile_state = {}});
+}
+
+Result<void> Anchored::make_newest(const anchor::State& next) {
+    // The first one strictly: a power cut must not make it unknown that there is a state.
+    const anchor::CommitAsk question{.next = next, .strict = held_.version == 0};
+    for (int tries = 1; tries <= kStoreTries;) {
+        const auto answer = anchor::ask(anchor_, question);
+        if (!answer) {
+            if (HF_TRY(attach(next))) break;
+            continue;
+        }
+        if (std::holds_alternative<anchor::Committed>(*answer)) break;
+        const auto* const no = std::get_if<anchor::Denied>(&*answer);
+        if (no == nullptr) return peer_fault("the anchor answers something else");
+        if (no->why != Denial::OverBudget || tries == kStoreTries) return denied(no->why);
+        ++tries;
+        hung_up(anchor_, kStorePauseMs);
+    }
+    held_ = next;
+    return {};
+}
+
+Result<bool> Anchored::attach(const std::optional<anchor::State>& pending) {
+    // Bounded by the lives of anchors: connect() waits until there is one.
+    while (true) {
+        anchor_ = HF_TRY(connect());
+        auto answer = anchor::ask(
+            anchor_, anchor::AttachAsk{.vm = vm_, .instance = instance_, .held = held_, .pending = pending});
+        if (!answer) continue;
+        if (auto* granted = std::get_if<anchor::Granted>(&*answer)) {
+            wipe(granted->key);  // held already
+            return pending && granted->leaf.version == pending->version;
+        }
+        const auto* const no = std::get_if<anchor::Denied>(&*answer);
+        return no != nullptr ? denied(no->why) : peer_fault("the anchor answers something else");
+    }
+}
+
+Result<void> Anchored::confirm() {
+    if (!hung_up(anchor_, 0)) return {};
+    HF_TRY(attach({}));
+    return {};
+}
+
+Result<void> Anchored::stop() {
+    const auto answer = HF_TRY(anchor::ask(anchor_, anchor::StopAsk{}));
+    if (!std::holds_alternative<anchor::Committed>(answer)) return peer_fault("the anchor does not stop it");
+    return {};
+}
+
+}  // namespace holdfast::vtpm

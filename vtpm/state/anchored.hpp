@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Anchored state: a change is durable first, then the newest that the host's anchor knows, and only then
+// answered for (docs/anchor.md). While the anchor restarts, nothing leaves: commit() and confirm() block.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "sys/fd.hpp"
+#include "vtpm/anchor/protocol.hpp"
+#include "vtpm/state/commit.hpp"
+#include "vtpm/state/identity.hpp"
+
+namespace holdfast::vtpm {
+
+/// One thread at a time.
+class Anchored final : public Commit {
+public:
+    /// `door`: a SEQPACKET socket to the launcher, which answers each message with a connection to the
+    /// anchor (cli/anchor_door.hpp). `disk` makes blobs durable, and outlives this.
+    static Result<std::unique_ptr<Anchored>> create(UniqueFd door, const Id& vm, Commit& disk);
+
+    /// Makes this process the one that runs the vTPM; whoever ran it before can commit nothing any more.
+    Result<anchor::Granted> start();
+    /// What was found on disk and is the newest.
+    void hold(const anchor::State& state) noexcept { held_ = state; }
+    Result<void> commit(std::uint64_t version, std::span<const std::byte> sealed) override;
+    /// Whether this is still the instance that runs the vTPM, as far as the anchor has told.
+    Result<void> confirm();
+    /// An orderly end: the ledger says stopped.
+    Result<void> stop();
+    [[nodiscard]] const UniqueFd& door() const noexcept { return door_; }
+
+private:
+    Anchored(UniqueFd door, const Id& vm, Commit& disk) noexcept
+        : door_{std::move(door)}, vm_{vm}, disk_{&disk} {}
+    Result<UniqueFd> connect();
+    /// Comes back after the anchor did. True: `pending` had been committed.
+    Result<bool> attach(const std::optional<anchor::State>& pending);
+    Result<void> make_newest(const anchor::State& next);
+
+    UniqueFd door_;
+    UniqueFd anchor_;
+    anchor::VmId vm_;
+    anchor::InstanceId instance_{};
+    anchor::State held_;
+    Commit* disk_;
+};
+
+/// SHA-256 of a sealed blob: what the ledger calls a state by.
+Result<anchor::Digest> digest_of(std::span<const std::byte> sealed);
+
+}  // namespace holdfast::vtpm

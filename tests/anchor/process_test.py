@@ -114,7 +114,9 @@ class Bundle:
         return public[-66:-34] + y
 
 
-class Anchor(unittest.TestCase):
+class AnchorTest(unittest.TestCase):
+    """A software TPM that plays the host's, and the verbs on a state directory."""
+
     def setUp(self):
         if not shutil.which("swtpm"):
             self.skipTest("skip: no swtpm")
@@ -161,13 +163,15 @@ class Anchor(unittest.TestCase):
 
     def serve(self, *args):
         self.serving = subprocess.Popen([HOLDFAST, "anchor", "serve", *args, "--state-dir", f"{self.folder}/state"],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                        stdout=subprocess.PIPE, stderr=open(f"{self.folder}/serve.err", "wb"), text=True)
         self.assertEqual(self.serving.stdout.readline(), "ready\n")
 
     def end_serving(self):
         self.serving.send_signal(signal.SIGTERM)
         return self.serving.wait(DEADLINE)
 
+
+class Anchor(AnchorTest):
     def test_life_of_a_vtpm_across_restarts(self):
         self.assertIn("TPM is software", self.init().stdout)
         self.serve()

@@ -201,7 +201,7 @@ Result<void> Anchor::confirm() {
     const Reading now = HF_TRY(died(tpm_said(counters_.read())));
     if (now.o == at_.o && now.s == at_.s && now.reset_count == at_.reset_count) return {};
     dead_ = tpm_failed_ = true;
-    return peer_fault("the TPM's counters are not where this anchor left them");
+    return input_error("the TPM's counters are not where this anchor left them");
 }
 
 }  // namespace holdfast::anchor

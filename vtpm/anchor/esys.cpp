@@ -81,9 +81,13 @@ bool TpmError::is_missing_handle() const noexcept {
            (code & (TPM2_RC_FMT1 | 0x3f)) == TPM2_RC_HANDLE;
 }
 
+bool TpmError::is_forged() const noexcept {
+    return code == TSS2_ESYS_RC_RSP_AUTH_FAILED || code == TSS2_ESYS_RC_MALFORMED_RESPONSE;
+}
+
 Error TpmError::error() const noexcept {
     log::error("tpm.failed", {{"doing", what}, log::Field::hex("code", code)});
-    return {Fault::Os, 0, what};
+    return {is_forged() ? Fault::Peer : Fault::Os, 0, what};
 }
 
 TPM2B_AUTH auth_of(std::span<const std::byte> bytes) {

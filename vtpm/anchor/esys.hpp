@@ -19,6 +19,8 @@ struct TpmError {
     const char* what = "";
     [[nodiscard]] bool is_wrong_auth() const noexcept;
     [[nodiscard]] bool is_missing_handle() const noexcept;
+    /// The answer's HMAC is not the TPM's.
+    [[nodiscard]] bool is_forged() const noexcept;
     [[nodiscard]] Error error() const noexcept;
 };
 template <typename T>

@@ -89,7 +89,7 @@ Result<std::optional<Report>> receive_report(const UniqueFd& socket) {
     } else if (kind == 1) {
         RefusedReport refused;
         const auto state = HF_TRY(reader.get<std::uint8_t>());
-        if (state == 0 || state > static_cast<std::uint8_t>(Refused::Disk))
+        if (state == 0 || state > static_cast<std::uint8_t>(Refused::TpmForged))
             return peer_fault("unknown refusal");
         refused.state = static_cast<Refused>(state);
         refused.detail = HF_TRY(reader.get_string());

@@ -120,7 +120,9 @@ int main() {
     const UniqueFd handover{kHandoverFd};
     const auto lived = live(handover);
     if (lived) return EXIT_SUCCESS;
-    const auto [state, error] = lived.error();
+    const auto [found, error] = lived.error();
+    const bool forged = found == Refused::TpmUnreachable && error.fault == Fault::Peer;
+    const Refused state = forged ? Refused::TpmForged : found;
     const RefusalWords words = words_of(state);
     log::error("anchor.refused", error, {{"state", words.name}});
     // Best effort: whoever started us may be gone.

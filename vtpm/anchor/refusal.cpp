@@ -51,6 +51,9 @@ RefusalWords words_of(Refused state) noexcept {
         case Refused::Disk:
             return {"disk", "the anchor's files cannot be read or written",
                     "mend the disk; what was acknowledged is not lost unless it was on what broke"};
+        case Refused::TpmForged:
+            return {"tpm_forged", "an answer that is not the TPM's own, or not to what was asked just now",
+                    "look at what is between this host and its TPM; then start again"};
     }
     return {"unknown", "", ""};
 }

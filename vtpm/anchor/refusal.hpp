@@ -23,6 +23,7 @@ enum class Refused : std::uint8_t {
     TpmWentBack,
     PowerLoss,
     Disk,
+    TpmForged,
 };
 
 struct Refusal {

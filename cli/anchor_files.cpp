@@ -2,9 +2,11 @@
 #include "cli/anchor_files.hpp"
 
 #include <charconv>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <span>
+#include <thread>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -89,8 +91,14 @@ UniqueFd AnchorFiles::open(const char* name) const {
 }
 
 UniqueFd AnchorFiles::open_locked_keys() const {
+    using namespace std::chrono_literals;
     UniqueFd keys = open("keys");
-    if (::flock(keys.get(), LOCK_EX | LOCK_NB) == 0) return keys;
+    // An anchor that was killed gives its lock back a moment later, and may be started again at once.
+    const auto deadline = std::chrono::steady_clock::now() + 2s;
+    do {
+        if (::flock(keys.get(), LOCK_EX | LOCK_NB) == 0) return keys;
+        std::this_thread::sleep_for(10ms);
+    } while (std::chrono::steady_clock::now() < deadline);
     throw Failure{Code::AnchorBusy, "an anchor uses these files already", "its key file is locked",
                   "holdfast anchor status shows it; one anchor serves all vTPMs of a host"};
 }

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.dirname(__file__))
 from process_test import COMMITTED, GRANTED, HOLDFAST, Worker  # noqa: E402
@@ -40,6 +41,7 @@ def live(number, path):
 
 
 def main():
+    began = time.monotonic()
     vms = int(sys.argv[1])
     os.makedirs(MOUNT)
     subprocess.run(["mount", "-t", "ext4", "/dev/vda", MOUNT], check=True)
@@ -51,7 +53,7 @@ def main():
                                 "0", *state], stdout=subprocess.PIPE, text=True)
     if serving.stdout.readline() != "ready\n":
         return say("refused")
-    say("ready")
+    say("ready", round(time.monotonic() - began, 1))
     threads = [threading.Thread(target=live, args=(i + 1, f"{MOUNT}/anchor/anchor.sock")) for i in range(vms)]
     for thread in threads:
         thread.start()

@@ -25,6 +25,7 @@ class Books:
         self.gaps = dict(self.acked)
         self.wrong = []
         self.losses = self.found = self.acks = 0
+        self.ready = 20.0  # seconds that the emulated host took until its anchor served
 
     def hear(self, line):
         word, *numbers = line.split()
@@ -36,7 +37,9 @@ class Books:
             self.acks += 1
             if strict:
                 self.strict[vm] = version
-        elif word != "ready":
+        elif word == "ready":
+            self.ready = float(numbers[0])
+        else:
             self.wrong.append(line)
 
     def start(self, vm, version, gaps):
@@ -78,13 +81,17 @@ def main():
             disk.truncate(256 << 20)
         subprocess.run(["mkfs.ext4", "-q", f"{folder}/disk"], check=True)
         for cut in range(cuts):
-            # First when there is something to lose; then anywhere: while it starts, recovers, stores.
-            cut_once(books, folder, 30 if cut == 0 else round(chance.uniform(4, 30), 1))
+            # First when there is something to lose; then mostly while it stores, else while it starts and recovers.
+            early = cut % 4 == 3
+            seconds = chance.uniform(0.2, 1.0) * books.ready if early else books.ready + chance.uniform(2, 12)
+            cut_once(books, folder, 60 if cut == 0 else round(seconds, 1))
             print(f"cut {cut + 1}: {books.acks} acknowledged, {books.found} starts, {books.losses} marked losses", flush=True)
             if books.wrong:
                 break
     for each in books.wrong:
         print(each)
+    if books.found <= VMS:
+        books.wrong.append("no vTPM was ever started again")
     if books.wrong or books.acks == 0:
         print("not ok power cuts: " + (books.wrong[0] if books.wrong else "nothing was ever acknowledged"))
         return 1

@@ -69,7 +69,7 @@ class Host:
 
     def begin_anchor(self, *flags):
         self.anchor = subprocess.Popen([HOLDFAST, '--state-dir', str(self.state), 'anchor', 'serve', *flags],
-                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                       stdout=subprocess.PIPE, stderr=open(self.dir / 'anchor.err', 'wb'), text=True)
 
     def pause(self, seconds):
         """A random moment of the anchor's life, not a wait for something."""
@@ -77,7 +77,7 @@ class Host:
 
     def serve_anchor(self, *flags):
         self.begin_anchor(*flags)
-        self.test.assertEqual(self.anchor.stdout.readline(), 'ready\n')
+        self.test.assertEqual(self.anchor.stdout.readline(), 'ready\n', (self.dir / 'anchor.err').read_text())
 
     def stop_anchor(self):
         self.anchor.send_signal(signal.SIGTERM)
@@ -315,4 +315,4 @@ class Anchored(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings='ignore')

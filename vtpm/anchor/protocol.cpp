@@ -182,7 +182,7 @@ Result<Answer> get_answer(WireReader& reader) {
 
 }  // namespace
 
-std::string_view denial_words(Denial denial) noexcept {
+const char* denial_words(Denial denial) noexcept {
     switch (denial) {
         case Denial::AlreadyRunning: return "a worker of this vTPM is connected already";
         case Denial::NotHere: return "this vTPM was exported, moved or retired";

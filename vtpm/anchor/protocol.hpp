@@ -61,7 +61,7 @@ enum class Denial : std::uint8_t {
     UnknownVm,
     Full,  ///< no slot left for another vTPM
 };
-[[nodiscard]] std::string_view denial_words(Denial denial) noexcept;
+[[nodiscard]] const char* denial_words(Denial denial) noexcept;
 
 inline constexpr std::size_t kVmKeyBytes = 32;
 struct Granted {

@@ -23,11 +23,10 @@ constexpr int kStartPauseMs = 20;
 constexpr int kStoreTries = 100;
 constexpr int kStorePauseMs = 50;
 
-// SAFETY (both): bytes as unsigned char, for a C interface.
+// SAFETY: bytes as unsigned char, for a C interface.
 unsigned char* out(std::span<std::byte> bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
 
-/// Literals, for an Error keeps no copy of its words.
-Error denied(Denial why) { return input_error(anchor::denial_words(why).data()); }
+Error denied(Denial why) { return input_error(anchor::denial_words(why)); }
 
 /// True: the other end has hung up. Waits for it at most that long.
 bool hung_up(const UniqueFd& socket, int wait_ms) {

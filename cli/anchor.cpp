@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/anchor_files.hpp"
+#include "cli/anchor_verbs.hpp"
 #include "cli/error.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
@@ -186,6 +187,7 @@ void show_serving(const anchor::StatusAnswer& status, const AnchorOptions& optio
                                     {"vtpms", status.vtpms},
                                     {"running", status.running},
                                     {"with_gaps", status.gaps},
+                                    {"reanchored", status.reanchored},
                                     {"adopted", status.adopted},
                                     {"software_tpm", status.software_tpm},
                                     {"commits", status.commits},
@@ -214,6 +216,10 @@ void show_serving(const anchor::StatusAnswer& status, const AnchorOptions& optio
         row("gaps",
             fmt::format("{}{} vTPMs went back to a checkpoint after a power cut; their verifiers see it{}",
                         paint.yellow(), status.gaps, paint.off()));
+    }
+    if (status.reanchored > 0) {
+        row("re-anchored", fmt::format("{}{} vTPMs, by their tenants; their verifiers see it{}",
+                                       paint.yellow(), status.reanchored, paint.off()));
     }
     row("commits", fmt::format("{} in {} batches", status.commits, status.batches));
     row("flash writes",
@@ -280,6 +286,7 @@ int run_anchor(const AnchorOptions& options, const std::string& state_dir) {
     if (options.action == "init") return init(options, files);
     if (options.action == "serve") return serve(options, files);
     if (options.action == "checkpoint") return checkpoint(options, files);
+    if (options.action == "reanchor") return reanchor(options, files, state_dir);
     return show(options, files);
 }
 

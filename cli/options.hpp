@@ -67,6 +67,10 @@ struct DoctorOptions {
 };
 struct AnchorOptions {
     std::string action;
+    std::string vtpm;
+    std::string statement;
+    std::string tenant_key;
+    std::string signature;
     std::string tcti = "device:/dev/tpmrm0";
     std::string pcrs = "0,7";
     std::string power_loss = "refuse";
@@ -77,6 +81,7 @@ struct AnchorOptions {
 
 struct VtpmCreateOptions {
     std::string name;
+    std::string tenant_key;
     bool json = false;
 };
 struct VtpmListOptions {

@@ -167,6 +167,11 @@ void declare_vtpm(CLI::App& app, Invocation& out) {
     CLI::App* const create = add_verb<VtpmCreateOptions>(
         vtpm, out, "create", "make a vTPM with endorsement keys certified by this host");
     add_name<VtpmCreateOptions>(create, out, kName);
+    add_value<VtpmCreateOptions>(
+        create, out, "--tenant-key", &VtpmCreateOptions::tenant_key,
+        "on a host with an anchor: the public key (PEM, Ed25519 or P-256) of who may sign "
+        "that a lost state is accepted; without one nobody may")
+        ->type_name("FILE");
     add_flag<VtpmCreateOptions>(create, out, "--json", &VtpmCreateOptions::json, "print one JSON object");
 
     CLI::App* const list = add_verb<VtpmListOptions>(vtpm, out, "list", "show this host's vTPMs");
@@ -189,11 +194,24 @@ void declare_vtpm(CLI::App& app, Invocation& out) {
 void declare_anchor(CLI::App& app, Invocation& out) {
     CLI::App* const anchor = add_verb<AnchorOptions>(
         app, out, "anchor", "this host's anchor: keeps every vTPM's state from being rolled back");
-    add_value<AnchorOptions>(anchor, out, "action", &AnchorOptions::action,
-                             "init makes it, serve runs it, status says how it is, checkpoint makes one now")
+    add_value<AnchorOptions>(
+        anchor, out, "action", &AnchorOptions::action,
+        "init makes it, serve runs it, status says how it is, checkpoint makes one now, "
+        "reanchor lets a vTPM go on from a state that is not the newest, if its tenant signs")
         ->required()
-        ->check(CLI::IsMember(std::vector<std::string>{"init", "serve", "status", "checkpoint"}))
-        ->type_name("init|serve|status|checkpoint");
+        ->check(CLI::IsMember(std::vector<std::string>{"init", "serve", "status", "checkpoint", "reanchor"}))
+        ->type_name("init|serve|status|checkpoint|reanchor");
+    add_value<AnchorOptions>(anchor, out, "vtpm", &AnchorOptions::vtpm, "reanchor: the vTPM's name")
+        ->type_name("NAME");
+    add_value<AnchorOptions>(anchor, out, "--statement", &AnchorOptions::statement,
+                             "reanchor: write here what the tenant has to sign")
+        ->type_name("FILE");
+    add_value<AnchorOptions>(anchor, out, "--signature", &AnchorOptions::signature,
+                             "reanchor: the tenant's signature of it")
+        ->type_name("FILE");
+    add_value<AnchorOptions>(anchor, out, "--tenant-key", &AnchorOptions::tenant_key,
+                             "reanchor: the public key, in PEM, that the vTPM was made with")
+        ->type_name("FILE");
     add_value<AnchorOptions>(anchor, out, "--tcti", &AnchorOptions::tcti,
                              "init: the TPM, as device:PATH, swtpm:path=SOCKET or swtpm:host=IPV4,port=N "
                              "(default device:/dev/tpmrm0)")

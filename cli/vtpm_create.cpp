@@ -11,11 +11,13 @@
 #include "cli/error.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
+#include "cli/tenant_key.hpp"
 #include "cli/vtpm.hpp"
 #include "cli/vtpm_home.hpp"
 #include "cli/vtpm_process.hpp"
 #include "sys/socket.hpp"
 #include "vtpm/ca/provision.hpp"
+#include "vtpm/state/seal.hpp"
 
 namespace holdfast::cli {
 namespace {
@@ -45,13 +47,19 @@ UniqueFd make_state_file(const std::string& path, const vtpm::store::Identified&
     return fd;
 }
 
+anchor::Digest tenant_of(const std::string& key_file) {
+    if (key_file.empty()) return {};
+    return expect(vtpm::digest_of(read_tenant_key(key_file)));
+}
+
 void manufacture(const VtpmHome& home, const std::string& state_dir, const std::string& name,
-                 const vtpm::store::Identified& owner, UniqueFd state) {
+                 const vtpm::store::Identified& owner, UniqueFd state, const anchor::Digest& tenant) {
     auto [control, control_theirs] = expect(socket_pair(SOCK_STREAM));
     auto [data, data_theirs] = expect(socket_pair(SOCK_STREAM));
     auto process = VtpmStart{.name = name,
                              .identity = owner.identity,
                              .start = vtpm::Start::Create,
+                             .tenant = tenant,
                              .state = std::move(state),
                              .listener = {},
                              .control = std::move(control_theirs),
@@ -75,11 +83,12 @@ void manufacture(const VtpmHome& home, const std::string& state_dir, const std::
 
 int create_vtpm(const VtpmCreateOptions& options, const std::string& state_dir) {
     const VtpmHome home{state_dir};
+    const auto tenant = tenant_of(options.tenant_key);
     auto draft = home.draft(options.name);
     home.make_keys();
     const vtpm::store::Identified owner{.identity = {.id = new_id(), .name = options.name},
                                         .created = static_cast<std::uint64_t>(std::time(nullptr))};
-    manufacture(home, state_dir, options.name, owner, make_state_file(draft.file(), owner));
+    manufacture(home, state_dir, options.name, owner, make_state_file(draft.file(), owner), tenant);
     draft.keep();
     const FoundVtpm found = home.find(options.name);
     if (options.json) {

@@ -76,6 +76,7 @@ VtpmProcess VtpmStart::launch(const SecretBytes& host_key, const std::string& st
     [[maybe_unused]] const auto to_vtpm = vtpm::send_launch(process.socket_,
                                                             {.identity = std::move(identity),
                                                              .start = start,
+                                                             .tenant = tenant,
                                                              .state = std::move(client),
                                                              .listener = std::move(listener),
                                                              .control = std::move(control),

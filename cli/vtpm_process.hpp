@@ -40,9 +40,10 @@ struct VtpmStart {
     std::string name;
     vtpm::Identity identity;
     vtpm::Start start = vtpm::Start::Stored;
-    UniqueFd state;     ///< its file
-    UniqueFd listener;  ///< for any client, one after the other
-    UniqueFd control;   ///< or for one alone: both are stream sockets, their other ends its client's
+    anchor::Digest tenant{};  ///< of a new one on a host with an anchor (vtpm/launch.hpp)
+    UniqueFd state;           ///< its file
+    UniqueFd listener;        ///< for any client, one after the other
+    UniqueFd control;         ///< or for one alone: both are stream sockets, their other ends its client's
     UniqueFd data;
     int log = -1;  ///< where the processes' log goes; -1: standard error
 

@@ -46,6 +46,9 @@ Result<Launch> decode(std::span<const std::byte> bytes, std::uint8_t& mask) {
     if (id.size() != kIdBytes) return peer_fault("a vTPM's id has 16 bytes");
     std::memcpy(launch.identity.id.data(), id.data(), kIdBytes);
     launch.identity.name = HF_TRY(reader.get_string());
+    const auto tenant = HF_TRY(reader.get_bytes());
+    if (tenant.size() != launch.tenant.size()) return peer_fault("a tenant's digest has 32 bytes");
+    std::memcpy(launch.tenant.data(), tenant.data(), tenant.size());
     HF_TRY(reader.expect_end());
     if (launch.identity.name.empty() || launch.identity.name.size() > kMaxName) {
         return peer_fault("a vTPM's name is too long or empty");
@@ -81,6 +84,7 @@ Result<void> send_launch(const UniqueFd& socket, const Launch& launch, const Sec
     writer.put(static_cast<std::uint8_t>(launch.start));
     writer.put_bytes(launch.identity.id);
     writer.put_string(launch.identity.name);
+    writer.put_bytes(launch.tenant);
     HF_TRY(send_message(socket, writer.bytes(), numbers));
     return send_message(socket, state_key.bytes());
 }

@@ -7,6 +7,7 @@
 
 #include "sys/fd.hpp"
 #include "sys/secret.hpp"
+#include "vtpm/anchor/leaf.hpp"
 #include "vtpm/start.hpp"
 #include "vtpm/state/identity.hpp"
 
@@ -15,11 +16,12 @@ namespace holdfast::vtpm {
 struct Launch {
     Identity identity;
     Start start = Start::Stored;
-    UniqueFd state;     ///< stream socket to holdfast-store
-    UniqueFd listener;  ///< exactly one of this and the next
-    UniqueFd control;   ///< stream socket, connected
-    UniqueFd data;      ///< optional, with `control`
-    UniqueFd anchor;    ///< the way to the host's anchor (vtpm/state/anchored.hpp); none: not anchored
+    anchor::Digest tenant{};  ///< Create: SHA-256 of the key that may re-anchor it; zero: none may
+    UniqueFd state;           ///< stream socket to holdfast-store
+    UniqueFd listener;        ///< exactly one of this and the next
+    UniqueFd control;         ///< stream socket, connected
+    UniqueFd data;            ///< optional, with `control`
+    UniqueFd anchor;          ///< the way to the host's anchor (vtpm/state/anchored.hpp); none: not anchored
 };
 
 /// The key follows in a message of its own, so that it is in no buffer that is not wiped.

@@ -33,7 +33,7 @@ def live(number, path):
     say("found", number, version, gaps)
     while True:
         version += 1
-        strict = version % 10 == 0
+        strict = version % 100 == 0
         answer = worker.commit(version, strict)
         if not answer or answer[0] != COMMITTED:
             return say("ended", number, answer.hex())

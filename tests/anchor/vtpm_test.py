@@ -286,6 +286,67 @@ class Anchored(unittest.TestCase):
             self.assertEqual(served.stop(), 0)
         self.assertEqual(self.value(), b'%08d' % number)
 
+    def tenant(self, name, *algorithm):
+        """A key pair that openssl made: the files of its private and its public part."""
+        private, public = self.dir / f'{name}.key', self.dir / f'{name}.pem'
+        subprocess.run(['openssl', 'genpkey', *algorithm, '-out', private], check=True, capture_output=True)
+        subprocess.run(['openssl', 'pkey', '-in', private, '-pubout', '-out', public], check=True)
+        return private, public
+
+    def sign(self, private, statement):
+        signature = self.dir / 'signature'
+        subprocess.run(['openssl', 'pkeyutl', '-sign', '-rawin', '-inkey', private, '-in', statement, '-out', signature],
+                       check=True)
+        return signature
+
+    def reanchored(self, *algorithm):
+        private, public = self.tenant('tenant', *algorithm)
+        thief, thief_public = self.tenant('thief', *algorithm)
+        self.host.verb('vtpm', 'create', 'box', '--tenant-key', public)
+        self.write(b'00000001', define=True)
+        old = self.host.file().read_bytes()
+        self.write(b'00000002')
+        newest = self.host.file().read_bytes()
+        self.host.file().write_bytes(old)
+        self.refused('older than the newest: a rollback')
+
+        def statement():
+            path = self.dir / 'statement'
+            self.host.verb('anchor', 'reanchor', 'box', '--statement', path)
+            return path
+
+        def hand_in(key, signature, status):
+            return self.host.verb('anchor', 'reanchor', 'box', '--tenant-key', key, '--signature', signature,
+                                  status=status).stderr
+
+        for key, public_key in ((thief, public), (thief, thief_public)):
+            self.assertIn('HF-0606', hand_in(public_key, self.sign(key, statement()), 1))
+        self.refused('older than the newest: a rollback')
+        signature = self.sign(private, statement())
+        hand_in(public, signature, 0)
+        self.assertEqual(self.value(), b'00000001')
+        self.assertEqual(self.host.status()['reanchored'], 1)
+        # The signature was for that leaf alone; what it replaced is the wrong one now.
+        self.host.file().write_bytes(newest)
+        self.refused('the state')
+        self.host.file().write_bytes(old)
+        self.assertIn('HF-0606', hand_in(public, signature, 1))
+
+    def test_lost_state_goes_on_if_the_tenant_signs(self):
+        self.reanchored('-algorithm', 'ed25519')
+
+    def test_lost_state_goes_on_if_the_tenant_signs_with_p256(self):
+        self.reanchored('-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256')
+
+    def test_vtpm_without_a_tenant_is_never_reanchored(self):
+        self.create()
+        private, public = self.tenant('tenant', '-algorithm', 'ed25519')
+        path = self.dir / 'statement'
+        self.host.verb('anchor', 'reanchor', 'box', '--statement', path)
+        done = self.host.verb('anchor', 'reanchor', 'box', '--tenant-key', public, '--signature', self.sign(private, path),
+                              status=1)
+        self.assertIn('HF-0606', done.stderr)
+
     def addClient(self):
         client = booted(self.socket)
         self.addCleanup(client.close)

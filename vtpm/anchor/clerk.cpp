@@ -6,6 +6,7 @@
 #include <set>
 
 #include "vtpm/anchor/hash.hpp"
+#include "vtpm/anchor/reanchor.hpp"
 
 namespace holdfast::anchor {
 namespace {
@@ -110,6 +111,11 @@ void Clerk::decide(Batch& batch, const Question& question, Clock::time_point now
         decision = decide(batch, client, *stop);
     } else if (const auto* evidence = std::get_if<EvidenceAsk>(&question.ask)) {
         decision = decide(batch, client, *evidence);
+    } else if (const auto* reanchor = std::get_if<ReanchorAsk>(&question.ask)) {
+        if (batch.changed.contains(reanchor->vm)) return batch.later.push_back(question);
+        decision = decide(batch, client, *reanchor);
+    } else if (const auto* leaf = std::get_if<LeafAsk>(&question.ask)) {
+        decision = leaf_of(*leaf);
     } else if (std::holds_alternative<StatusAsk>(question.ask)) {
         decision = status();
     } else if (budget_.allows_checkpoint(now)) {
@@ -191,6 +197,32 @@ Clerk::Decision Clerk::decide(Batch& batch, ClientId client, const EvidenceAsk& 
     batch.proofs.push_back({client, ask});
     return {};
 }
+
+/// Strictly: the mark that verifiers see must not be lost with the power.
+Clerk::Decision Clerk::decide(Batch& batch, ClientId client, const ReanchorAsk& ask) {
+    const Leaf* const old = anchor_.ledger().find(ask.vm);
+    if (old == nullptr) return Denied{Denial::UnknownVm};
+    if (connected_.contains(ask.vm)) return Denied{Denial::AlreadyRunning};
+    if (old->status != Status::Stopped && old->status != Status::Running) return Denied{Denial::NotHere};
+    if (ask.accepted.version == 0 || ask.accepted.permanent == Digest{}) return Denied{Denial::WrongVersion};
+    const auto statement = reanchor_statement(anchor_name(), *old, ask.accepted);
+    const bool agreed = old->tenant != Digest{} && sha256({ask.tenant_key}) == old->tenant &&
+                        is_signed_by(ask.tenant_key, statement, ask.signature);
+    if (!agreed) return Denied{Denial::NotSigned};
+    batch.changes.push_back(reanchored(*old, ask.accepted));
+    batch.changed.insert(ask.vm);
+    batch.strength = Strength::Strict;
+    batch.waiting.push_back({.client = client, .answer = Committed{}});
+    return {};
+}
+
+Answer Clerk::leaf_of(const LeafAsk& ask) const {
+    const Leaf* const leaf = anchor_.ledger().find(ask.vm);
+    if (leaf == nullptr) return Denied{Denial::UnknownVm};
+    return LeafAnswer{.leaf = *leaf, .anchor = anchor_name()};
+}
+
+Digest Clerk::anchor_name() const { return sha256({setup_.attestation_public}); }
 
 // ---- The batch.
 
@@ -284,6 +316,7 @@ StatusAnswer Clerk::status() const {
     for (const Leaf& leaf : anchor_.ledger().leaves()) {
         answer.running += leaf.status == Status::Running ? 1 : 0;
         answer.gaps += leaf.gaps > 0 ? 1 : 0;
+        answer.reanchored += leaf.generation > 0 ? 1 : 0;
     }
     return answer;
 }

@@ -67,6 +67,9 @@ private:
     Decision decide(Batch& batch, ClientId client, const CommitAsk& ask, Clock::time_point now);
     Decision decide(Batch& batch, ClientId client, const StopAsk& ask);
     Decision decide(Batch& batch, ClientId client, const EvidenceAsk& ask);
+    Decision decide(Batch& batch, ClientId client, const ReanchorAsk& ask);
+    [[nodiscard]] Answer leaf_of(const LeafAsk& ask) const;
+    [[nodiscard]] Digest anchor_name() const;
     Result<void> certify(Batch& batch);
     [[nodiscard]] StatusAnswer status() const;
     [[nodiscard]] Granted grant(const Leaf& leaf) const;

@@ -64,6 +64,13 @@ void put(WireWriter& writer, const EvidenceAsk& ask) {
 }
 void put(WireWriter&, const StatusAsk&) {}
 void put(WireWriter&, const CheckpointAsk&) {}
+void put(WireWriter& writer, const LeafAsk& ask) { put(writer, ask.vm); }
+void put(WireWriter& writer, const ReanchorAsk& ask) {
+    put(writer, ask.vm);
+    put(writer, ask.accepted);
+    writer.put_bytes(ask.tenant_key);
+    writer.put_bytes(ask.signature);
+}
 
 void put(WireWriter& writer, const Granted& answer) {
     put(writer, encode(answer.leaf));
@@ -75,7 +82,8 @@ void put(WireWriter& writer, const Evidence& answer) { writer.put_bytes(answer.b
 void put(WireWriter& writer, const StatusAnswer& answer) {
     writer.put(answer.o);
     writer.put(answer.s);
-    for (const std::uint32_t each : {answer.reset_count, answer.vtpms, answer.running, answer.gaps})
+    for (const std::uint32_t each :
+         {answer.reset_count, answer.vtpms, answer.running, answer.gaps, answer.reanchored})
         writer.put(each);
     writer.put(static_cast<std::uint8_t>(answer.adopted));
     writer.put(static_cast<std::uint8_t>(answer.software_tpm));
@@ -85,6 +93,11 @@ void put(WireWriter& writer, const StatusAnswer& answer) {
         writer.put(each);
     }
     put(writer, answer.root);
+}
+
+void put(WireWriter& writer, const LeafAnswer& answer) {
+    put(writer, encode(answer.leaf));
+    put(writer, answer.anchor);
 }
 
 template <typename Variant>
@@ -109,11 +122,28 @@ Result<AttachAsk> get_attach(WireReader& reader) {
     return ask;
 }
 
+Result<std::vector<std::byte>> get_bytes(WireReader& reader, std::size_t most) {
+    const auto bytes = HF_TRY(reader.get_bytes());
+    if (bytes.size() > most) return peer_fault("field too long");
+    return std::vector<std::byte>{bytes.begin(), bytes.end()};
+}
+Result<ReanchorAsk> get_reanchor(WireReader& reader) {
+    ReanchorAsk ask;
+    ask.vm = HF_TRY(get_array<VmId>(reader));
+    ask.accepted = HF_TRY(get_state(reader));
+    ask.tenant_key = HF_TRY(get_bytes(reader, kMaxTenantKey));
+    ask.signature = HF_TRY(get_bytes(reader, kMaxSignature));
+    return ask;
+}
+
+Result<Leaf> get_leaf(WireReader& reader) { return decode_leaf(HF_TRY(get_array<LeafBytes>(reader))); }
+
 Result<StatusAnswer> get_status(WireReader& reader) {
     StatusAnswer answer;
     answer.o = HF_TRY(reader.get<std::uint64_t>());
     answer.s = HF_TRY(reader.get<std::uint64_t>());
-    for (auto* each : {&answer.reset_count, &answer.vtpms, &answer.running, &answer.gaps}) {
+    for (auto* each :
+         {&answer.reset_count, &answer.vtpms, &answer.running, &answer.gaps, &answer.reanchored}) {
         *each = HF_TRY(reader.get<std::uint32_t>());
     }
     answer.adopted = HF_TRY(get_bool(reader));
@@ -151,6 +181,8 @@ Result<Ask> get_ask(WireReader& reader) {
         }
         case index_of<StatusAsk, Ask>(): return Ask{StatusAsk{}};
         case index_of<CheckpointAsk, Ask>(): return Ask{CheckpointAsk{}};
+        case index_of<LeafAsk, Ask>(): return Ask{LeafAsk{HF_TRY(get_array<VmId>(reader))}};
+        case index_of<ReanchorAsk, Ask>(): return Ask{HF_TRY(get_reanchor(reader))};
         default: return peer_fault("unknown question to the anchor");
     }
 }
@@ -159,15 +191,14 @@ Result<Answer> get_answer(WireReader& reader) {
     switch (HF_TRY(reader.get<std::uint8_t>())) {
         case index_of<Granted, Answer>(): {
             Granted answer;
-            const auto leaf = HF_TRY(get_array<LeafBytes>(reader));
-            answer.leaf = HF_TRY(decode_leaf(leaf));
+            answer.leaf = HF_TRY(get_leaf(reader));
             answer.key = HF_TRY(get_array<std::array<std::byte, kVmKeyBytes>>(reader));
             return Answer{answer};
         }
         case index_of<Committed, Answer>(): return Answer{Committed{HF_TRY(reader.get<std::uint64_t>())}};
         case index_of<Denied, Answer>(): {
             const auto why = HF_TRY(reader.get<std::uint8_t>());
-            if (why == 0 || why > static_cast<std::uint8_t>(Denial::Full))
+            if (why == 0 || why > static_cast<std::uint8_t>(Denial::NotSigned))
                 return peer_fault("unknown denial");
             return Answer{Denied{static_cast<Denial>(why)}};
         }
@@ -176,6 +207,12 @@ Result<Answer> get_answer(WireReader& reader) {
             return Answer{Evidence{{bundle.begin(), bundle.end()}}};
         }
         case index_of<StatusAnswer, Answer>(): return Answer{HF_TRY(get_status(reader))};
+        case index_of<LeafAnswer, Answer>(): {
+            LeafAnswer answer;
+            answer.leaf = HF_TRY(get_leaf(reader));
+            answer.anchor = HF_TRY(get_array<Digest>(reader));
+            return Answer{answer};
+        }
         default: return peer_fault("unknown answer of the anchor");
     }
 }
@@ -193,6 +230,8 @@ const char* denial_words(Denial denial) noexcept {
         case Denial::NotStarted: return "no vTPM was started on this connection";
         case Denial::UnknownVm: return "the ledger does not know this vTPM";
         case Denial::Full: return "the ledger is full";
+        case Denial::NotSigned:
+            return "not signed by the key that this vTPM was made with, or another statement was signed";
     }
     return "";
 }

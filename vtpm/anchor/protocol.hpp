@@ -48,7 +48,20 @@ struct EvidenceAsk {
 };
 struct StatusAsk {};
 struct CheckpointAsk {};
-using Ask = std::variant<StartAsk, AttachAsk, CommitAsk, StopAsk, EvidenceAsk, StatusAsk, CheckpointAsk>;
+struct LeafAsk {
+    VmId vm{};
+};
+/// The tenant accepts this state in place of the newest: reanchor.hpp says what is signed.
+struct ReanchorAsk {
+    VmId vm{};
+    State accepted;
+    std::vector<std::byte> tenant_key;  ///< SubjectPublicKeyInfo, DER: Ed25519, or ECDSA P-256 with SHA-256
+    std::vector<std::byte> signature;
+};
+inline constexpr std::size_t kMaxTenantKey = 128;
+inline constexpr std::size_t kMaxSignature = 80;
+using Ask = std::variant<StartAsk, AttachAsk, CommitAsk, StopAsk, EvidenceAsk, StatusAsk, CheckpointAsk,
+                         LeafAsk, ReanchorAsk>;
 
 enum class Denial : std::uint8_t {
     AlreadyRunning = 1,  ///< a worker of this vTPM is connected
@@ -59,7 +72,8 @@ enum class Denial : std::uint8_t {
     OverBudget,          ///< too many stores: answer the guest TPM_RC_NV_RATE, go on
     NotStarted,          ///< a commit without Start or Attach before it
     UnknownVm,
-    Full,  ///< no slot left for another vTPM
+    Full,       ///< no slot left for another vTPM
+    NotSigned,  ///< not by the key that the vTPM was made with, or not this statement
 };
 [[nodiscard]] const char* denial_words(Denial denial) noexcept;
 
@@ -83,8 +97,9 @@ struct StatusAnswer {
     std::uint32_t reset_count = 0;
     std::uint32_t vtpms = 0;
     std::uint32_t running = 0;
-    std::uint32_t gaps = 0;  ///< leaves that carry one
-    bool adopted = false;    ///< this anchor began by adopting a checkpoint
+    std::uint32_t gaps = 0;        ///< leaves that carry one
+    std::uint32_t reanchored = 0;  ///< leaves that were
+    bool adopted = false;          ///< this anchor began by adopting a checkpoint
     bool software_tpm = false;
     std::uint64_t commits = 0;  ///< since this anchor began
     std::uint64_t batches = 0;
@@ -95,7 +110,11 @@ struct StatusAnswer {
     std::uint64_t started_at = 0;
     Digest root{};
 };
-using Answer = std::variant<Granted, Committed, Denied, Evidence, StatusAnswer>;
+struct LeafAnswer {
+    Leaf leaf;
+    Digest anchor{};  ///< SHA-256 of the attestation key's TPM2B_PUBLIC
+};
+using Answer = std::variant<Granted, Committed, Denied, Evidence, StatusAnswer, LeafAnswer>;
 
 inline constexpr std::size_t kMaxAskBytes = 512;
 inline constexpr std::size_t kMaxAnswerBytes = 16 << 10;

@@ -4,11 +4,11 @@
 #include <array>
 #include <cerrno>
 
-#include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <poll.h>
 
 #include "sys/socket.hpp"
+#include "vtpm/state/seal.hpp"
 
 namespace holdfast::vtpm {
 namespace {
@@ -36,16 +36,9 @@ bool hung_up(const UniqueFd& socket, int wait_ms) {
 
 }  // namespace
 
-Result<anchor::Digest> digest_of(std::span<const std::byte> sealed) {
-    anchor::Digest digest{};
-    if (EVP_Digest(sealed.data(), sealed.size(), out(digest), nullptr, EVP_sha256(), nullptr) != 1) {
-        return Error{Fault::Os, 0, "hash a sealed state"};
-    }
-    return digest;
-}
-
-Result<std::unique_ptr<Anchored>> Anchored::create(UniqueFd door, const Id& vm, Commit& disk) {
-    std::unique_ptr<Anchored> anchored{new Anchored{std::move(door), vm, disk}};
+Result<std::unique_ptr<Anchored>> Anchored::create(UniqueFd door, const Id& vm, const anchor::Digest& tenant,
+                                                   Commit& disk) {
+    std::unique_ptr<Anchored> anchored{new Anchored{std::move(door), vm, tenant, disk}};
     auto& instance = anchored->instance_;
     if (RAND_bytes(out(instance), static_cast<int>(instance.size())) != 1) {
         return Error{Fault::Os, 0, "draw an instance's id"};
@@ -64,8 +57,8 @@ Result<UniqueFd> Anchored::connect() {
 Result<anchor::Granted> Anchored::start() {
     anchor_ = HF_TRY(connect());
     for (int tries = 1;; ++tries) {
-        auto answer =
-            HF_TRY(anchor::ask(anchor_, anchor::StartAsk{.vm = vm_, .instance = instance_, .tenant = {}}));
+        auto answer = HF_TRY(
+            anchor::ask(anchor_, anchor::StartAsk{.vm = vm_, .instance = instance_, .tenant = tenant_}));
         if (auto* granted = std::get_if<anchor::Granted>(&answer)) {
             const anchor::Granted out = *granted;
             wipe(granted->key);

@@ -17,8 +17,10 @@ namespace holdfast::vtpm {
 class Anchored final : public Commit {
 public:
     /// `door`: a SEQPACKET socket to the launcher, which answers each message with a connection to the
-    /// anchor (cli/anchor_door.hpp). `disk` makes blobs durable, and outlives this.
-    static Result<std::unique_ptr<Anchored>> create(UniqueFd door, const Id& vm, Commit& disk);
+    /// anchor (cli/anchor_door.hpp). `tenant`: for a new vTPM, whose key may re-anchor it. `disk` makes blobs
+    /// durable, and outlives this.
+    static Result<std::unique_ptr<Anchored>> create(UniqueFd door, const Id& vm, const anchor::Digest& tenant,
+                                                    Commit& disk);
 
     /// Makes this process the one that runs the vTPM; whoever ran it before can commit nothing any more.
     Result<anchor::Granted> start();
@@ -32,8 +34,8 @@ public:
     [[nodiscard]] const UniqueFd& door() const noexcept { return door_; }
 
 private:
-    Anchored(UniqueFd door, const Id& vm, Commit& disk) noexcept
-        : door_{std::move(door)}, vm_{vm}, disk_{&disk} {}
+    Anchored(UniqueFd door, const Id& vm, const anchor::Digest& tenant, Commit& disk) noexcept
+        : door_{std::move(door)}, vm_{vm}, tenant_{tenant}, disk_{&disk} {}
     Result<UniqueFd> connect();
     /// Comes back after the anchor did. True: `pending` had been committed.
     Result<bool> attach(const std::optional<anchor::State>& pending);
@@ -42,12 +44,10 @@ private:
     UniqueFd door_;
     UniqueFd anchor_;
     anchor::VmId vm_;
+    anchor::Digest tenant_;
     anchor::InstanceId instance_{};
     anchor::State held_;
     Commit* disk_;
 };
-
-/// SHA-256 of a sealed blob: what the ledger calls a state by.
-Result<anchor::Digest> digest_of(std::span<const std::byte> sealed);
 
 }  // namespace holdfast::vtpm

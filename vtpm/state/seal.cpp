@@ -85,6 +85,14 @@ Result<SecretBytes> derive_state_key(const SecretBytes& host_key, const Identity
     return key;
 }
 
+Result<std::array<std::byte, 32>> digest_of(std::span<const std::byte> sealed) {
+    std::array<std::byte, 32> digest{};
+    if (EVP_Digest(sealed.data(), sealed.size(), out(digest), nullptr, EVP_sha256(), nullptr) != 1) {
+        return Error{Fault::Os, 0, "hash a sealed state"};
+    }
+    return digest;
+}
+
 Result<Sealer> Sealer::anchored(std::span<const std::byte> anchor_key, SecretBytes room) const {
     WireWriter info;
     info.put_string("holdfast vtpm state, anchored 1");

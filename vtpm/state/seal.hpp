@@ -3,6 +3,7 @@
 // associated data. The key comes from outside (docs/vtpm.md, "Keys").
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -25,6 +26,9 @@ inline constexpr std::size_t kMaxSealed = 224U << 10;
 
 /// The key of one vTPM's blobs, from the host's (HKDF-SHA256, RFC 5869).
 Result<SecretBytes> derive_state_key(const SecretBytes& host_key, const Identity& identity);
+
+/// SHA-256 of a sealed blob: what a host's anchor calls a state by.
+Result<std::array<std::byte, 32>> digest_of(std::span<const std::byte> sealed);
 
 class Sealer {
 public:

@@ -217,7 +217,12 @@ TEST(ProtocolTest, MessagesComeBackAndNothingElseDecodes) {
                                 StopAsk{},
                                 EvidenceAsk{.nonce = {std::byte{3}}},
                                 StatusAsk{},
-                                CheckpointAsk{}};
+                                CheckpointAsk{},
+                                LeafAsk{.vm = vm_id(2)},
+                                ReanchorAsk{.vm = vm_id(2),
+                                            .accepted = {.version = 3},
+                                            .tenant_key = std::vector<std::byte>(kMaxTenantKey),
+                                            .signature = std::vector<std::byte>(kMaxSignature)}};
     for (const Ask& each : asks) {
         auto bytes = encode(each);
         ASSERT_LE(bytes.size(), kMaxAskBytes);
@@ -229,8 +234,12 @@ TEST(ProtocolTest, MessagesComeBackAndNothingElseDecodes) {
         bytes.push_back({});
         EXPECT_FALSE(decode_ask(bytes));
     }
-    const std::vector<Answer> answers{Granted{.leaf = {.vm = vm_id(9)}}, Committed{5}, Denied{Denial::Full},
-                                      Evidence{{std::byte{1}}}, StatusAnswer{.o = 3, .adopted = true}};
+    const std::vector<Answer> answers{Granted{.leaf = {.vm = vm_id(9)}},
+                                      Committed{5},
+                                      Denied{Denial::Full},
+                                      Evidence{{std::byte{1}}},
+                                      StatusAnswer{.o = 3, .adopted = true},
+                                      LeafAnswer{.leaf = {.vm = vm_id(4)}}};
     for (const Answer& each : answers) {
         const auto bytes = encode(each);
         const auto decoded = decode_answer(bytes);

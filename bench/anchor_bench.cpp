@@ -96,7 +96,8 @@ struct Vtpm {
 
 void send_commit(Vtpm& vtpm) {
     vtpm.sent = Clock::now();
-    must(send_message(vtpm.socket, encode(Ask{CommitAsk{.next = {.version = ++vtpm.version}}})));
+    const State next{.version = ++vtpm.version, .permanent = {std::byte{1}}, .volatile_state = {}};
+    must(send_message(vtpm.socket, encode(Ask{CommitAsk{.next = next}})));
 }
 
 struct Row {

@@ -25,7 +25,7 @@ class Books:
         self.gaps = dict(self.acked)
         self.wrong = []
         self.losses = self.found = self.acks = 0
-        self.ready = 20.0  # seconds that the emulated host took until its anchor served
+        self.ready = None  # seconds that the emulated host took until its anchor served
 
     def hear(self, line):
         word, *numbers = line.split()
@@ -83,8 +83,13 @@ def main():
         for cut in range(cuts):
             # First when there is something to lose; then mostly while it stores, else while it starts and recovers.
             early = cut % 4 == 3
-            seconds = chance.uniform(0.2, 1.0) * books.ready if early else books.ready + chance.uniform(2, 12)
-            cut_once(books, folder, 60 if cut == 0 else round(seconds, 1))
+            if books.ready is None:
+                seconds = 30 * (cut + 1)
+            elif early:
+                seconds = chance.uniform(0.2, 1.0) * books.ready
+            else:
+                seconds = books.ready + chance.uniform(2, 12)
+            cut_once(books, folder, round(seconds, 1))
             print(f"cut {cut + 1}: {books.acks} acknowledged, {books.found} starts, {books.losses} marked losses", flush=True)
             if books.wrong:
                 break

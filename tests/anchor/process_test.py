@@ -210,7 +210,7 @@ class Anchor(AnchorTest):
         self.assertIn("HF-0601: the anchor does not serve: log_old", refused.stderr)
         status = json.loads(self.run_verb("status", "--json", status=1).stdout)
         self.assertEqual((status["state"], status["name"]), ("refused", "log_old"))
-        self.assertIn("re-anchor", status["fix"])
+        self.assertIn("restore the newest log", status["fix"])
 
     def test_checkpoint_survives_a_power_cut_of_the_tpm(self):
         self.init()

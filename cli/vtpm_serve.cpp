@@ -19,15 +19,32 @@
 namespace holdfast::cli {
 namespace {
 
-UniqueFd listen_at(const std::string& path) {
-    auto listener = listen_unix(path);
-    // A `serve` that was killed leaves its socket: nobody listens there, so it is in nobody's use.
-    if (!listener && listener.error().os_errno == EADDRINUSE && !connect_unix(path)) {
-        std::error_code failed;
-        if (std::filesystem::is_socket(path, failed) && std::filesystem::remove(path, failed)) {
-            listener = listen_unix(path);
-        }
+/// What a process that was killed held is given back a moment later, and a VM may be started again at once:
+/// tries until there is a result that counts, for a second at most.
+template <typename Try>
+auto soon(Try attempt) {
+    using namespace std::chrono_literals;
+    const auto deadline = std::chrono::steady_clock::now() + 1s;
+    for (;;) {
+        auto result = attempt();
+        if (result || std::chrono::steady_clock::now() > deadline) return result;
+        std::this_thread::sleep_for(5ms);
     }
+}
+
+/// A `serve` that was killed leaves its socket: where nobody listens, it is in nobody's use.
+Result<UniqueFd> listen_anew(const std::string& path) {
+    auto listener = listen_unix(path);
+    if (listener || listener.error().os_errno != EADDRINUSE || connect_unix(path)) return listener;
+    std::error_code failed;
+    if (std::filesystem::is_socket(path, failed) && std::filesystem::remove(path, failed)) {
+        return listen_unix(path);
+    }
+    return listener;
+}
+
+UniqueFd listen_at(const std::string& path) {
+    auto listener = soon([&] { return listen_anew(path); });
     if (listener) return std::move(*listener);
     throw Failure{
         Code::VtpmSocket, fmt::format("the socket '{}' cannot be made", printable(path)),
@@ -35,16 +52,14 @@ UniqueFd listen_at(const std::string& path) {
         "choose a path in a directory that exists, where nothing is yet, of at most 107 characters"};
 }
 
-/// The store of one that was killed gives its lock back a moment later, and a VM may be started again at
-/// once.
+/// With the lock of its store free, if it gets free.
 FoundVtpm find_soon(const VtpmHome& home, const std::string& name) {
-    using namespace std::chrono_literals;
-    const auto deadline = std::chrono::steady_clock::now() + 1s;
-    for (;;) {
-        FoundVtpm found = home.find(name);
-        if (!found.serving || std::chrono::steady_clock::now() > deadline) return found;
-        std::this_thread::sleep_for(5ms);
-    }
+    FoundVtpm found;
+    static_cast<void>(soon([&] {
+        found = home.find(name);
+        return !found.serving;
+    }));
+    return found;
 }
 
 }  // namespace

@@ -42,7 +42,9 @@ std::string read_text(const std::string& path) {
 
 std::string from_directory(const std::filesystem::path& directory, PathPart part, const std::string& value) {
     if (part == PathPart::None) return value;
-    const std::size_t start = part == PathPart::Front ? 0 : value.find('=') + 1;
+    const std::size_t equals = value.find('=');
+    if (part == PathPart::AfterEquals && equals == std::string::npos) return value;
+    const std::size_t start = part == PathPart::Front ? 0 : equals + 1;
     if (start >= value.size() || value[start] == '/') return value;
     return value.substr(0, start) + (directory / value.substr(start)).string();
 }

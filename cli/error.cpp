@@ -39,6 +39,8 @@ constexpr std::array kCodes{
             "holdfast measure met what holdfast run would refuse too: the kernel, the initrd or the shape."},
     CodeRow{Code::Firmware, "firmware unusable",
             "The image given to --ovmf cannot be read, or does not say what a SEV-SNP launch needs."},
+    CodeRow{Code::Vtpm, "vTPM unusable",
+            "The TPM of --vtpm does not answer as swtpm does, or has another client already."},
     CodeRow{Code::KvmMissing, "no KVM", "/dev/kvm does not exist or does not answer as KVM does."},
     CodeRow{Code::KvmRights, "no rights on KVM", "This user may not open /dev/kvm."},
     CodeRow{Code::Programs, "programs missing",

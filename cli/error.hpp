@@ -30,6 +30,7 @@ enum class Code : std::uint16_t {
     Vsock = 207,
     Measure = 208,
     Firmware = 209,
+    Vtpm = 211,
     KvmMissing = 301,
     KvmRights = 302,
     Programs = 303,

@@ -22,6 +22,7 @@
 #include "cli/output.hpp"
 #include "guest_agent/builtin/image.hpp"
 #include "sys/socket.hpp"
+#include "vtpm/channel/client.hpp"
 
 namespace holdfast::cli {
 namespace {
@@ -211,6 +212,21 @@ UniqueFd listen_vsock(const std::string& path) {
                   "give a path in a directory that this user may write, and that no other VM uses"};
 }
 
+// Control and data socket of a TPM that somebody else runs.
+void open_vtpm(const std::string& path, Resources& all) {
+    const auto open = [&]() -> Result<void> {
+        all.tpm_control = HF_TRY(connect_unix(path));
+        auto [ours, theirs] = HF_TRY(socket_pair(SOCK_STREAM));
+        all.tpm_data = std::move(ours);
+        return vtpm::channel::Client::set_data_fd(all.tpm_control, theirs);
+    };
+    if (const auto opened = open(); !opened) {
+        throw Failure{Code::Vtpm, fmt::format("the vTPM at '{}' cannot be used", printable(path)),
+                      reason_of(opened.error()),
+                      "give the control socket of a swtpm or of holdfast vtpm serve that no other VM uses"};
+    }
+}
+
 UniqueFd open_log(const std::string& path, int flags) {
     UniqueFd fd{::open(path.c_str(), flags | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)};
     if (fd) return fd;
@@ -245,6 +261,7 @@ vmm::LaunchConfig launch_config(const Shape& shape) {
     for (const DiskChoice& disk : shape.disks) config.disks.push_back({.read_only = disk.read_only});
     if (shape.net) config.net = vmm::NetShape{};
     if (shape.vsock) config.vsock_cid = shape.vsock->cid;
+    config.vtpm = !shape.vtpm_socket.empty();
     return config;
 }
 
@@ -276,6 +293,7 @@ Resources open_resources(const Shape& shape, const StateDirectory& directory) {
         all.vsock_listener = listen_vsock(path);
         all.vsock_file = SocketFile{path};
     }
+    if (!shape.vtpm_socket.empty()) open_vtpm(shape.vtpm_socket, all);
     all.qmp_listener = listen_in_state(directory.file(kQmpSocket));
     all.console_listener = listen_in_state(directory.file(kConsoleSocket));
     all.console_log = open_log(directory.file(kConsoleLog), O_RDWR);

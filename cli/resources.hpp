@@ -43,6 +43,8 @@ struct Resources {
     std::string passt;  ///< path of the program; empty: none
     UniqueFd vsock_listener;
     SocketFile vsock_file;
+    UniqueFd tpm_control;  ///< of the vTPM; it goes on over a guest's reboot
+    UniqueFd tpm_data;
     UniqueFd qmp_listener;
     UniqueFd console_listener;
     UniqueFd console_log;

@@ -68,6 +68,7 @@ struct Shape {
     std::string tap;  ///< empty: passt
     std::vector<Forward> forwards;
     std::optional<VsockChoice> vsock;
+    std::string vtpm_socket;  ///< empty: no TPM
     ConsoleKind console = ConsoleKind::Serial;
     OnReboot on_reboot = OnReboot::Restart;
     bool paused = false;

@@ -159,6 +159,10 @@ void Supervisor::start_boot() {
     vmm_fds_.io_requests = eventfd();
     vmm_fds_.io_completions = eventfd();
     vmm_fds_.console = std::move(console_vmm);
+    if (resources_.tpm_control) {
+        vmm_fds_.tpm_control = expect(resources_.tpm_control.duplicate());
+        vmm_fds_.tpm_data = expect(resources_.tpm_data.duplicate());
+    }
     io_config_.memory = expect(vmm_fds_.io_memory.duplicate());
     io_config_.requests = expect(vmm_fds_.io_requests.duplicate());
     io_config_.completions = expect(vmm_fds_.io_completions.duplicate());
@@ -175,7 +179,8 @@ void Supervisor::start_boot() {
     // Theirs now: an end that we kept would hide that the other side is gone.
     for (UniqueFd vmm::LaunchFds::* const fd :
          {&vmm::LaunchFds::io_memory, &vmm::LaunchFds::io_requests, &vmm::LaunchFds::io_completions,
-          &vmm::LaunchFds::console, &vmm::LaunchFds::control_session}) {
+          &vmm::LaunchFds::console, &vmm::LaunchFds::control_session, &vmm::LaunchFds::tpm_control,
+          &vmm::LaunchFds::tpm_data}) {
         (vmm_fds_.*fd).reset();
     }
     for (UniqueFd io::LaunchConfig::* const fd :

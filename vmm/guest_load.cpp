@@ -4,6 +4,7 @@
 #include "vmm/boot/boot.hpp"
 #include "vmm/boot/loader.hpp"
 #include "vmm/boot/vcpu_state.hpp"
+#include "vmm/measured_boot.hpp"
 
 namespace holdfast::vmm {
 
@@ -19,6 +20,7 @@ std::string shape_text(const LaunchConfig& config) {
     if (config.net) text += "device net\n";
     if (config.vsock_cid) text += "device vsock\n";
     if (config.virtio_console) text += "device console\n";
+    if (config.vtpm) text += "device tpm\n";
     return text;
 }
 
@@ -26,13 +28,20 @@ Result<LoadedGuest> load_guest(const memcrypt::GuestMemory& memory, const Launch
                                const UniqueFd& kernel, const UniqueFd& initrd) {
     boot::Loader loader{memory};
     LoadedGuest guest;
+    const std::string shape = shape_text(config);
+    MeasuredBoot measured;
+    if (config.vtpm) measured = HF_TRY(measure_boot(config.cmdline, shape, kernel, initrd));
+    const std::vector<std::byte> event_log =
+        config.vtpm ? eventlog::encode(measured.events) : std::vector<std::byte>{};
     guest.entry = HF_TRY(
-        boot::load(loader, {.kernel = kernel,
-                            .initrd = initrd,
+        boot::load(loader, {.kernel = config.vtpm ? measured.kernel : kernel,
+                            .initrd = config.vtpm ? measured.initrd : initrd,
                             .cmdline = config.cmdline,
-                            .shape = shape_text(config),
+                            .shape = shape,
                             .cpus = config.cpus,
-                            .elf_entry = config.flat_entry ? boot::ElfEntry::Flat : boot::ElfEntry::Pvh}));
+                            .elf_entry = config.flat_entry ? boot::ElfEntry::Flat : boot::ElfEntry::Pvh,
+                            .event_log = event_log}));
+    guest.measured = std::move(measured.events);
     if (config.tier == memcrypt::Tier::None) return guest;
     memcrypt::LaunchDigest digest;
     HF_TRY(loader.measure(digest));

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "memcrypt/guest_memory.hpp"
 #include "sys/fd.hpp"
@@ -12,12 +13,14 @@
 #include "sys/sha2.hpp"
 #include "vmm/kvm/entry.hpp"
 #include "vmm/launch.hpp"
+#include "vtpm/eventlog/event_log.hpp"
 
 namespace holdfast::vmm {
 
 struct LoadedGuest {
     kvm::EntryState entry;
     std::optional<Digest384> launch_digest;  ///< none in tier `none`, which promises nothing about memory
+    std::vector<eventlog::Event> measured;   ///< for the vTPM, in order; empty if the VM has none
 };
 
 /// Loads into fresh memory. Uses nothing of `config` that its launch digest should not cover.

@@ -9,7 +9,8 @@ namespace holdfast::vmm {
 namespace {
 
 // Bit i of a mask says that the i-th of kLaunchFds is there.
-constexpr std::uint16_t kOptionalFds = 1U << 1 | 1U << 3 | 1U << 9;
+constexpr std::uint16_t kTpmFds = 1U << 10 | 1U << 11;
+constexpr std::uint16_t kOptionalFds = 1U << 1 | 1U << 3 | 1U << 9 | kTpmFds;
 constexpr std::uint16_t kAllFds = (1U << kLaunchFds.size()) - 1;
 
 enum class ReportKind : std::uint8_t { Started = 1, Ended = 2 };
@@ -72,6 +73,7 @@ void put_devices(WireWriter& writer, const LaunchConfig& config) {
     }
     writer.put(static_cast<std::uint8_t>(config.vsock_cid.has_value()));
     if (config.vsock_cid) writer.put(*config.vsock_cid);
+    writer.put(static_cast<std::uint8_t>(config.vtpm));
 }
 
 Result<void> get_devices(WireReader& reader, LaunchConfig& config) {
@@ -93,6 +95,7 @@ Result<void> get_devices(WireReader& reader, LaunchConfig& config) {
         config.vsock_cid = HF_TRY(reader.get<std::uint32_t>());
         if (*config.vsock_cid < 3 || *config.vsock_cid == 0xffffffff) return peer_fault("reserved CID");
     }
+    config.vtpm = HF_TRY(get_bool(reader));
     return {};
 }
 
@@ -158,6 +161,9 @@ Result<Launch> receive_launch(const UniqueFd& socket) {
     }
     if (launch.config.tier == memcrypt::Tier::Software && (mask & 1U << 1) == 0) {
         return peer_fault("launch message lacks the descriptor of userfaultfd");
+    }
+    if ((mask & kTpmFds) != (launch.config.vtpm ? kTpmFds : 0)) {
+        return peer_fault("a vTPM has two descriptors, and nobody else has them");
     }
     std::size_t next = 0;
     for (std::size_t i = 0; i < kLaunchFds.size(); ++i) {

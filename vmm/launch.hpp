@@ -55,6 +55,7 @@ struct LaunchConfig {
     std::vector<DiskShape> disks;
     std::optional<NetShape> net;
     std::optional<std::uint32_t> vsock_cid;
+    bool vtpm = false;  ///< the VM has a TPM: LaunchFds' tpm_control and tpm_data are there
     /// The only launch digest with which the guest may run: what a guest that reboots was launched with
     /// first.
     std::optional<Digest384> expected_digest;
@@ -71,10 +72,12 @@ struct LaunchFds {
     UniqueFd console;           ///< stream socket to holdfast-io: guest console bytes both ways
     UniqueFd control_listener;  ///< the QMP socket, listening
     UniqueFd control_session;   ///< optional: a QMP client that lived through a guest reboot
+    UniqueFd tpm_control;  ///< optional, with tpm_data: a vTPM's control channel (vtpm/channel/client.hpp)
+    UniqueFd tpm_data;
 };
 
 /// Every descriptor, in the order in which they travel.
-inline constexpr std::array<UniqueFd LaunchFds::*, 10> kLaunchFds{&LaunchFds::kvm,
+inline constexpr std::array<UniqueFd LaunchFds::*, 12> kLaunchFds{&LaunchFds::kvm,
                                                                   &LaunchFds::userfaultfd,
                                                                   &LaunchFds::kernel,
                                                                   &LaunchFds::initrd,
@@ -83,7 +86,9 @@ inline constexpr std::array<UniqueFd LaunchFds::*, 10> kLaunchFds{&LaunchFds::kv
                                                                   &LaunchFds::io_completions,
                                                                   &LaunchFds::console,
                                                                   &LaunchFds::control_listener,
-                                                                  &LaunchFds::control_session};
+                                                                  &LaunchFds::control_session,
+                                                                  &LaunchFds::tpm_control,
+                                                                  &LaunchFds::tpm_data};
 
 /// Why a VM ended. The values are the exit statuses of `holdfast run` (design §7).
 enum class EndReason : std::uint8_t {

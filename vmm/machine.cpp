@@ -62,6 +62,7 @@ Result<void> Machine::build() {
     HF_TRY(build_legacy());
     HF_TRY(build_pci());
     HF_TRY(build_virtio());
+    HF_TRY(build_tpm());
     control_ = HF_TRY(control::Server::create(
         std::move(fds_.control_listener), poller_,
         {.listener = number(Token::ControlListener), .session = number(Token::ControlSession)}, *this));
@@ -71,6 +72,7 @@ Result<void> Machine::build() {
         return input_error(
             "what was loaded is not what was measured before: the kernel or initrd has changed");
     }
+    if (tpm_) HF_TRY(tpm_->power_on(guest.measured));
     if (fds_.control_session) {
         HF_TRY(control_->adopt_session(std::move(fds_.control_session), control::Cause::GuestReset));
     }
@@ -137,6 +139,13 @@ Result<void> Machine::add_virtio(std::unique_ptr<virtio::Device> device) {
     return {};
 }
 
+Result<void> Machine::build_tpm() {
+    if (!config_.vtpm) return {};
+    tpm_ = HF_TRY(tpm::Tpm::create(std::move(fds_.tpm_control), std::move(fds_.tpm_data)));
+    HF_TRY(mmio_.add(tpm::kCrbRegisters, tpm::kCrbRegistersSize, tpm_->registers()));
+    return vm_->map_device_page(GuestAddr{tpm::kCrbBuffer}, tpm_->buffer());
+}
+
 Result<void> Machine::build_vcpus(const kvm::EntryState& entry) {
     for (std::uint32_t index = 0; index < config_.cpus; ++index) {
         kvm::Vcpu vcpu = HF_TRY(vm_->create_vcpu(index, config_.cpus));
@@ -146,6 +155,7 @@ Result<void> Machine::build_vcpus(const kvm::EntryState& entry) {
             std::make_unique<VcpuThread>(index, std::move(vcpu), VcpuThread::Buses{ports_, mmio_}, *this));
     }
     worker_->start();
+    if (tpm_) tpm_->start();
     return {};
 }
 

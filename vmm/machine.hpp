@@ -25,6 +25,7 @@
 #include "vmm/legacy/serial.hpp"
 #include "vmm/pci/pvpanic.hpp"
 #include "vmm/pci/root_complex.hpp"
+#include "vmm/tpm/tpm.hpp"
 #include "vmm/vcpu_thread.hpp"
 #include "vmm/virtio/pci_transport.hpp"
 #include "vmm/virtio/worker.hpp"
@@ -61,6 +62,7 @@ private:
     Result<void> build_legacy();
     Result<void> build_pci();
     Result<void> build_virtio();
+    Result<void> build_tpm();
     Result<void> add_virtio(std::unique_ptr<virtio::Device> device);
     Result<void> build_vcpus(const kvm::EntryState& entry);
 
@@ -128,6 +130,7 @@ private:
     std::vector<std::unique_ptr<virtio::Device>> virtio_devices_;
     std::vector<std::unique_ptr<virtio::PciTransport>> virtio_transports_;
     std::unique_ptr<virtio::Worker> worker_;
+    std::unique_ptr<tpm::Tpm> tpm_;  ///< none: the VM has no TPM
 
     std::unique_ptr<control::Server> control_;
     std::vector<std::unique_ptr<VcpuThread>> vcpus_;  // last: they use everything above

@@ -27,7 +27,7 @@ class Usage(CliTest):
                 self.assert_failure(self.cli('run', name, '--builtin'), 'HF-0102', 2)
 
     def test_flags_of_later_versions_say_so(self):
-        for flag in ('--device', '--vtpm', '--bundle'):
+        for flag in ('--device', '--bundle'):
             with self.subTest(flag=flag):
                 result = self.cli('run', '--builtin', flag, 'x')
                 self.assert_failure(result, 'HF-0103', 2)
@@ -44,7 +44,7 @@ class Usage(CliTest):
                             ('--net', 'user,forward='), ('--net', 'user,forward=80'),
                             ('--net', 'user,forward=0:80'), ('--net', 'user,forward=80:65536'), ('--vsock', '2=x'), ('--vsock', '3'),
                             ('--vsock', '3='), ('--vsock', '4294967295=x'), ('--vsock', '3=' + 'x' * 97),
-                            ('--console', 'vga'), ('--on-reboot', 'maybe'), ('--disk', ',ro'),
+                            ('--vtpm', 'on'), ('--vtpm', 'socket='), ('--vtpm', 'socket=' + 'x' * 108), ('--console', 'vga'), ('--on-reboot', 'maybe'), ('--disk', ',ro'),
                             ('--memory-encryption', 'rot13'), ('--cmdline', 'x' * 2048)):
             with self.subTest(flag=flag, value=value):
                 self.assert_failure(self.cli('run', '--builtin', f'{flag}={value}'), 'HF-0104', 2)

@@ -19,6 +19,7 @@ import time
 
 import report
 from report import behaviour
+from tpm_cases import tpm
 from vm import DEADLINE, HOLDFAST, Stream, Vm, cli, shape, until
 
 MIB = 1 << 20
@@ -424,7 +425,7 @@ def attached(name):
         process.wait(DEADLINE)
 
 
-SCENARIOS = [disk, net_passt, net_tap, vsock, reboot_and_panic, killed_io, killed_vmm, console_serial, console_virtio,
+SCENARIOS = [tpm, disk, net_passt, net_tap, vsock, reboot_and_panic, killed_io, killed_vmm, console_serial, console_virtio,
              detached, boot_1, boot_2, boot_3, boot_4, boot_rest]
 
 

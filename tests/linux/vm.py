@@ -39,12 +39,12 @@ def cli(*arguments, check=True):
     return done.stdout if check else done
 
 
-def shape(kernel="vmlinux-6.1", cpus=1, console="serial", agent=True, cmdline=""):
-    """The flags of `run` for a Debian guest; with `agent` it does what its console says."""
+def shape(kernel="vmlinux-6.1", cpus=1, console="serial", agent=True, cmdline="", extra=""):
+    """The flags of `run` for a Debian guest; with `agent` it does what its console says; `extra` names more in its initramfs."""
     words = ["console=" + ("hvc0" if console == "virtio" else "ttyS0"), "quiet", "panic=-1", cmdline]
     if agent:
         words.append("hf.sh=" + base64.b64encode(AGENT.encode()).decode())
-    initrd = GUESTS["initramfs-" + kernel.split("-")[1]]
+    initrd = GUESTS["initramfs-" + kernel.split("-")[1] + (f"+{extra}" if extra else "")]
     return ["--memory-encryption", "none", "--memory", "256M", "--kernel", GUESTS[kernel], "--initrd", initrd,
             "--cpus", str(cpus), "--console", console, "--cmdline", " ".join(words)]
 

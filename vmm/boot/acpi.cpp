@@ -11,6 +11,7 @@
 #include "vmm/boot/layout.hpp"
 #include "vmm/legacy/power.hpp"
 #include "vmm/pci/root_complex.hpp"
+#include "vmm/tpm/crb.hpp"
 
 namespace holdfast::boot {
 namespace {
@@ -20,6 +21,9 @@ constexpr std::string_view kOemTableId = "HOLDFAST";
 
 constexpr auto kDsdt = std::to_array<std::uint8_t>({
 #include "vmm/boot/dsdt.inc"
+});
+constexpr auto kTpmSsdt = std::to_array<std::uint8_t>({
+#include "vmm/boot/tpm.inc"
 });
 
 /// A table being built: the 36-byte header of ACPI 6.5 §5.2.6, then the body.
@@ -148,6 +152,21 @@ Table make_mcfg() {
     return table;
 }
 
+/// TCG ACPI Specification 1.4 §8, the client platform's form.
+Table make_tpm2() {
+    constexpr std::uint32_t kStartMethodCrb = 7;
+    constexpr std::size_t kLogArea = 64;
+    Table table{"TPM2", 4};
+    table.put(std::uint16_t{0});  // platform class: client
+    table.put(std::uint16_t{0});
+    table.put(tpm::kCrbControlArea);
+    table.put(kStartMethodCrb);
+    table.zeros_until(kLogArea);  // the start method has no parameters
+    table.put(kEventLogSize);
+    table.put(kEventLog.value());
+    return table;
+}
+
 std::vector<std::byte> make_rsdp(std::uint64_t xsdt_address) {
     constexpr std::size_t kFirstPart = 20;  // what ACPI 1.0 summed
     constexpr std::size_t kSize = 36;
@@ -168,8 +187,9 @@ std::vector<std::byte> make_rsdp(std::uint64_t xsdt_address) {
 }  // namespace
 
 std::span<const std::uint8_t> dsdt() noexcept { return kDsdt; }
+std::span<const std::uint8_t> tpm_ssdt() noexcept { return kTpmSsdt; }
 
-Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus) {
+Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus, WithTpm tpm) {
     constexpr std::uint64_t kRsdpRoom = 64;
     Placer placer{loader, kAcpiTables.value() + kRsdpRoom};
     const std::uint64_t dsdt_address = HF_TRY(placer.place(std::as_bytes(dsdt())));
@@ -177,6 +197,10 @@ Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus) {
     xsdt.put(HF_TRY(placer.place(make_fadt(dsdt_address).finish())));
     xsdt.put(HF_TRY(placer.place(make_madt(cpus).finish())));
     xsdt.put(HF_TRY(placer.place(make_mcfg().finish())));
+    if (tpm == WithTpm::Yes) {
+        xsdt.put(HF_TRY(placer.place(std::as_bytes(tpm_ssdt()))));
+        xsdt.put(HF_TRY(placer.place(make_tpm2().finish())));
+    }
     const std::uint64_t xsdt_address = HF_TRY(placer.place(xsdt.finish()));
     return loader.write(kAcpiTables, make_rsdp(xsdt_address));
 }

@@ -209,7 +209,9 @@ Result<kvm::EntryState> load(Loader& loader, const Inputs& inputs) {
     HF_TRY(write_cmdline(loader, inputs.cmdline, kernel));
     check(inputs.shape.size() <= kPageSize, "shape outgrows its page");
     HF_TRY(loader.write(kShape, std::as_bytes(std::span{inputs.shape})));
-    HF_TRY(write_acpi_tables(loader, inputs.cpus));
+    HF_TRY(write_acpi_tables(loader, inputs.cpus, inputs.event_log.empty() ? WithTpm::No : WithTpm::Yes));
+    if (inputs.event_log.size() > kEventLogSize) return input_error("TPM event log outgrows its room");
+    HF_TRY(loader.write(kEventLog, inputs.event_log));
     HF_TRY(write_reset_vector(loader));
     const bool linux_protocol = !kernel.setup_header.empty();
     HF_TRY(linux_protocol ? write_zero_page(loader, kernel, initrd) : write_start_info(loader, initrd));

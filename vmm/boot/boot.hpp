@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "sys/fd.hpp"
@@ -19,6 +20,7 @@ struct Inputs {
     std::string_view shape;  ///< at most a page: what the guest can see of the machine (vmm/guest_load.hpp)
     std::uint32_t cpus = 1;
     ElfEntry elf_entry = ElfEntry::Pvh;
+    std::span<const std::byte> event_log;  ///< of the TPM; empty: there is no TPM
 };
 
 /// Loads kernel, initrd, command line, shape, ACPI tables and boot parameters.

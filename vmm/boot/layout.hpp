@@ -19,7 +19,9 @@ inline constexpr GuestAddr kZeroPage{0x7000};    ///< Linux boot_params
 inline constexpr GuestAddr kShape{0x8000};       ///< what the machine is made of, as text
 inline constexpr GuestAddr kPageTables{0x9000};  ///< PML4, PDPT and four page directories
 inline constexpr GuestAddr kCmdline{0x20000};
-inline constexpr GuestAddr kLowRamEnd{0x9fc00};   ///< the traditional end of conventional memory
+inline constexpr GuestAddr kLowRamEnd{0x9fc00};  ///< the traditional end of conventional memory
+inline constexpr GuestAddr kEventLog{0xd0000};   ///< of the TPM; 0x9fc00-0x100000 is reserved
+inline constexpr std::uint32_t kEventLogSize = 0x10000;
 inline constexpr GuestAddr kAcpiTables{0xe0000};  ///< inside 0x9fc00-0x100000, which is reserved
 inline constexpr std::uint64_t kAcpiRoom = 0x1f000;
 inline constexpr GuestAddr kResetVector{0xffff0};  ///< F000:FFF0, where a PC's firmware starts

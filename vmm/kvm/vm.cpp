@@ -18,6 +18,9 @@ constexpr std::uint64_t kIdentityMapAddress = 0xfffbc000;
 
 constexpr std::size_t kMaxCpuidEntries = 256;
 
+// Memory slots: RAM from 0 on, of which there are two at most; the one page of a device behind them.
+constexpr std::uint32_t kDevicePageSlot = 8;
+
 struct Needed {
     unsigned long capability;
     const char* missing;
@@ -75,15 +78,23 @@ Result<std::unique_ptr<Vm>> Vm::create(const UniqueFd& kvm) {
 
 Result<void> Vm::map_memory(const memcrypt::GuestMemory& memory) {
     std::uint32_t slot = 0;
-    for (const memcrypt::Region& region : memory.regions()) {
-        kvm_userspace_memory_region request{};
-        request.slot = slot++;
-        request.guest_phys_addr = region.start.value();
-        request.memory_size = region.host.size();
-        // SAFETY: an address for the kernel; nobody here dereferences it.
-        request.userspace_addr = reinterpret_cast<std::uintptr_t>(region.host.data());
-        HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_SET_USER_MEMORY_REGION), &request));
-    }
+    for (const memcrypt::Region& region : memory.regions())
+        HF_TRY(map_slot(slot++, region.start, region.host));
+    return {};
+}
+
+Result<void> Vm::map_device_page(GuestAddr start, std::span<std::byte> page) {
+    return map_slot(kDevicePageSlot, start, page);
+}
+
+Result<void> Vm::map_slot(std::uint32_t slot, GuestAddr start, std::span<std::byte> host) {
+    kvm_userspace_memory_region request{};
+    request.slot = slot;
+    request.guest_phys_addr = start.value();
+    request.memory_size = host.size();
+    // SAFETY: an address for the kernel; nobody here dereferences it.
+    request.userspace_addr = reinterpret_cast<std::uintptr_t>(host.data());
+    HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_SET_USER_MEMORY_REGION), &request));
     return {};
 }
 

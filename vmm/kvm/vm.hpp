@@ -24,6 +24,9 @@ public:
 
     /// Makes `memory` the guest's RAM. The mapping outlives the VM.
     Result<void> map_memory(const memcrypt::GuestMemory& memory);
+    /// Makes one page of ours the guest's at `start`, outside of its RAM; the guest reaches it without exits.
+    /// Once a VM. The page outlives it.
+    Result<void> map_device_page(GuestAddr start, std::span<std::byte> page);
     /// `index` is the APIC id; call with 0, 1, 2, ... `count` is the number there will be.
     Result<Vcpu> create_vcpu(std::uint32_t index, std::uint32_t count);
 
@@ -42,6 +45,7 @@ public:
 private:
     Vm(UniqueFd fd, std::vector<kvm_cpuid_entry2> cpuid, std::size_t run_size) noexcept
         : fd_{std::move(fd)}, supported_cpuid_{std::move(cpuid)}, run_size_{run_size} {}
+    Result<void> map_slot(std::uint32_t slot, GuestAddr start, std::span<std::byte> host);
     Result<void> doorbell(std::uint64_t address, const EventFd& event, std::uint32_t flags) const;
 
     UniqueFd fd_;

@@ -103,7 +103,7 @@ TEST_F(BootTest, MemoryMapLeavesOutTheHoleAndReservesWhatIsNotRam) {
 /// Follows RSDP and XSDT as a guest does, checking every sum.
 class AcpiTest : public BootTest {
 protected:
-    void SetUp() override { ASSERT_TRUE(write_acpi_tables(loader, 3).has_value()); }
+    void SetUp() override { ASSERT_TRUE(write_acpi_tables(loader, 3, tpm).has_value()); }
     std::vector<std::byte> table(std::uint64_t address) {
         auto bytes = bytes_at(address, at<std::uint32_t>(address + 4));
         EXPECT_EQ(sum(bytes), 0) << address;
@@ -115,6 +115,7 @@ protected:
             total = static_cast<std::uint8_t>(total + std::to_integer<std::uint8_t>(byte));
         return total;
     }
+    WithTpm tpm = WithTpm::No;
     std::vector<std::byte> find(std::string_view signature) {
         const auto xsdt = table(at<std::uint64_t>(kAcpiTables.value() + 24));
         for (std::size_t offset = 36; offset + 8 <= xsdt.size(); offset += 8) {
@@ -142,6 +143,30 @@ TEST_F(AcpiTest, MadtListsEveryCpuOnce) {
     const auto madt = find("APIC");
     ASSERT_EQ(madt.size(), 44U + 3 * 8 + 12);
     for (std::size_t cpu = 0; cpu < 3; ++cpu) EXPECT_EQ(madt[44 + cpu * 8 + 3], std::byte(cpu));
+}
+
+class AcpiWithTpmTest : public AcpiTest {
+protected:
+    AcpiWithTpmTest() { tpm = WithTpm::Yes; }
+};
+
+TEST_F(AcpiTest, MachineWithoutATpmHasNoTableOfOne) {
+    EXPECT_TRUE(find("TPM2").empty());
+    EXPECT_TRUE(find("SSDT").empty());
+}
+
+TEST_F(AcpiWithTpmTest, Tpm2NamesTheCrbAndTheEventLog) {
+    const auto table = find("TPM2");
+    ASSERT_EQ(table.size(), 76U);
+    const auto number = [&table]<typename T>(std::size_t offset, T value) {
+        std::memcpy(&value, table.data() + offset, sizeof value);
+        return value;
+    };
+    EXPECT_EQ(number(40, std::uint64_t{}), 0xfed40040U);
+    EXPECT_EQ(number(48, std::uint32_t{}), 7U);
+    EXPECT_EQ(number(64, std::uint32_t{}), kEventLogSize);
+    EXPECT_EQ(number(68, std::uint64_t{}), kEventLog.value());
+    EXPECT_EQ(find("SSDT").size(), tpm_ssdt().size());
 }
 
 }  // namespace

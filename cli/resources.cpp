@@ -261,7 +261,7 @@ vmm::LaunchConfig launch_config(const Shape& shape) {
     for (const DiskChoice& disk : shape.disks) config.disks.push_back({.read_only = disk.read_only});
     if (shape.net) config.net = vmm::NetShape{};
     if (shape.vsock) config.vsock_cid = shape.vsock->cid;
-    config.vtpm = !shape.vtpm_socket.empty();
+    config.vtpm = shape.vtpm;
     return config;
 }
 
@@ -273,7 +273,8 @@ UniqueFd open_initrd(const Shape& shape) {
     return shape.initrd.empty() ? UniqueFd{} : open_boot_file(Code::Initrd, "initrd", shape.initrd);
 }
 
-Resources open_resources(const Shape& shape, const StateDirectory& directory) {
+Resources open_resources(const Shape& shape, const StateDirectory& directory,
+                         const std::string& state_dir) {
     Resources all;
     all.kvm = open_kvm();
     if (shape.tier == memcrypt::Tier::Software) {
@@ -298,6 +299,13 @@ Resources open_resources(const Shape& shape, const StateDirectory& directory) {
     all.console_listener = listen_in_state(directory.file(kConsoleSocket));
     all.console_log = open_log(directory.file(kConsoleLog), O_RDWR);
     all.vmm_log = open_log(directory.file(kVmmLog), O_RDWR | O_APPEND);
+    if (shape.vtpm && shape.vtpm_socket.empty()) {
+        AttachedVtpm vtpm = start_vtpm(state_dir, shape.name, all.vmm_log.get());
+        vtpm.process.wait_ready();
+        all.vtpm.emplace(std::move(vtpm.process));
+        all.tpm_control = std::move(vtpm.control);
+        all.tpm_data = std::move(vtpm.data);
+    }
     return all;
 }
 

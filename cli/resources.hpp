@@ -3,11 +3,13 @@
 // the only place where a path that the user gave is opened.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/shape.hpp"
 #include "cli/state.hpp"
+#include "cli/vtpm_process.hpp"
 #include "sys/fd.hpp"
 #include "vmm/io/launch.hpp"
 #include "vmm/launch.hpp"
@@ -43,7 +45,8 @@ struct Resources {
     std::string passt;  ///< path of the program; empty: none
     UniqueFd vsock_listener;
     SocketFile vsock_file;
-    UniqueFd tpm_control;  ///< of the vTPM; it goes on over a guest's reboot
+    std::optional<VtpmProcess> vtpm;  ///< the host's own for `--vtpm on`; it goes on over a guest's reboot
+    UniqueFd tpm_control;             ///< of that, or of somebody else's
     UniqueFd tpm_data;
     UniqueFd qmp_listener;
     UniqueFd console_listener;
@@ -59,7 +62,9 @@ struct Resources {
 /// Empty if the shape has none. Throws HF-0202.
 [[nodiscard]] UniqueFd open_initrd(const Shape& shape);
 
-[[nodiscard]] Resources open_resources(const Shape& shape, const StateDirectory& directory);
+/// `state_dir` as it was given: where the host's vTPMs are.
+[[nodiscard]] Resources open_resources(const Shape& shape, const StateDirectory& directory,
+                                       const std::string& state_dir);
 
 /// The absolute path of passt. Throws HF-0206.
 [[nodiscard]] std::string find_passt();

@@ -96,7 +96,7 @@ private:
 int run_foreground(const Shape& shape, const std::string& state_dir) {
     const Signals signals;
     StateDirectory directory = StateDirectory::claim(state_root(state_dir), shape.name);
-    Resources resources = open_resources(shape, directory);
+    Resources resources = open_resources(shape, directory, state_dir);
     Bookkeeping book{shape, directory};
     End end;
     {
@@ -115,12 +115,13 @@ void redirect(int fd, int target) {
 }
 
 // The background half: prints its failures where the user still looks until `answer` is closed.
-int supervise_detached(const Shape& shape, const RunOptions& options, const std::string& root,
+int supervise_detached(const Shape& shape, const RunOptions& options, const std::string& state_dir,
                        UniqueFd answer) {
     const Signals signals;
+    const std::string root = state_root(state_dir);
     forget_old_vms(root);
     StateDirectory directory = StateDirectory::claim(root, shape.name);
-    Resources resources = open_resources(shape, directory);
+    Resources resources = open_resources(shape, directory, state_dir);
     Bookkeeping book{shape, directory};
     const int log = resources.vmm_log.get();
     const auto started = [&](const vmm::Started& how) {
@@ -153,7 +154,6 @@ int supervise_detached(const Shape& shape, const RunOptions& options, const std:
 
 // Returns in the background process with its exit status; leaves in the foreground one.
 int run_detached(const Shape& shape, const RunOptions& options, const std::string& state_dir) {
-    const std::string root = state_root(state_dir);
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) < 0) expect(Result<void>{os_error("pipe")});
     UniqueFd answer{ends[0]};
@@ -163,7 +163,7 @@ int run_detached(const Shape& shape, const RunOptions& options, const std::strin
     if (supervisor == 0) {
         answer.reset();
         ::setsid();
-        return supervise_detached(shape, options, root, std::move(answer_writer));
+        return supervise_detached(shape, options, state_dir, std::move(answer_writer));
     }
     answer_writer.reset();
     std::string words;

@@ -45,9 +45,9 @@ constexpr std::array kSettings{
             "user user,forward= tap="},
     Setting{"vsock", Text, PathPart::AfterEquals, "CID=PATH",
             "vsock by a Unix socket: clients write CONNECT port; guest connections go to PATH_port", ""},
-    Setting{"vtpm", Text, PathPart::AfterEquals, "off|socket=PATH",
-            "virtual TPM: off (default), or one that listens at PATH and speaks swtpm's control protocol",
-            "off socket="},
+    Setting{"vtpm", Text, PathPart::AfterEquals, "on|off|socket=PATH",
+            "virtual TPM: off (default), on (the vTPM of the VM's name, made if there is none), or one at PATH",
+            "on off socket="},
     Setting{"console", Text, PathPart::None, "KIND",
             "console device: serial (ttyS0) or virtio (hvc0); default serial", "serial virtio"},
     Setting{"on-reboot", Text, PathPart::None, "ACTION",
@@ -278,15 +278,16 @@ std::vector<Forward> parse_forwards(const std::string& net) {
     return forwards;
 }
 
-std::string parse_vtpm(const std::string& text) {
+void parse_vtpm(const std::string& text, Shape& shape) {
     constexpr std::string_view key = "socket=";
-    if (text == "off") return {};
+    shape.vtpm = text != "off";
+    if (text == "on" || text == "off") return;
     // 107: what a Unix socket's address holds.
     if (!text.starts_with(key) || text.size() == key.size() || text.size() - key.size() > 107) {
-        bad_value("vtpm", text, "it is neither off nor socket=PATH with a path of at most 107 bytes",
-                  "give the control socket of a TPM, for example --vtpm socket=/run/swtpm.sock");
+        bad_value("vtpm", text, "it is neither on nor off nor socket=PATH with a path of at most 107 bytes",
+                  "say --vtpm on, or give the control socket of a TPM, for example --vtpm socket=/run/swtpm.sock");
     }
-    return text.substr(key.size());
+    shape.vtpm_socket = text.substr(key.size());
 }
 
 void resolve_devices(const Chosen& chosen, Shape& shape) {
@@ -308,7 +309,7 @@ void resolve_devices(const Chosen& chosen, Shape& shape) {
         }
     }
     if (chosen.has("vsock")) shape.vsock = parse_vsock(chosen.text("vsock"));
-    if (chosen.has("vtpm")) shape.vtpm_socket = parse_vtpm(chosen.text("vtpm"));
+    if (chosen.has("vtpm")) parse_vtpm(chosen.text("vtpm"), shape);
     constexpr std::array<std::string_view, 2> consoles{"serial", "virtio"};
     shape.console = chosen.word("console", consoles) == 0 ? ConsoleKind::Serial : ConsoleKind::Virtio;
 }

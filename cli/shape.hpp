@@ -68,7 +68,8 @@ struct Shape {
     std::string tap;  ///< empty: passt
     std::vector<Forward> forwards;
     std::optional<VsockChoice> vsock;
-    std::string vtpm_socket;  ///< empty: no TPM
+    bool vtpm = false;        ///< the VM has a TPM:
+    std::string vtpm_socket;  ///< that of somebody else; empty: the host's vTPM that has the VM's name
     ConsoleKind console = ConsoleKind::Serial;
     OnReboot on_reboot = OnReboot::Restart;
     bool paused = false;

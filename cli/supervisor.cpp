@@ -133,7 +133,10 @@ End Supervisor::run() {
         start_boot();
         const End ended = run_boot();
         finish_boot();
-        if (ended.reason != EndReason::Reboot || shape_.on_reboot == OnReboot::Exit) return ended;
+        if (ended.reason != EndReason::Reboot || shape_.on_reboot == OnReboot::Exit) {
+            if (resources_.vtpm) resources_.vtpm->leave();
+            return ended;
+        }
         ++reboots_;
         vmm_config_.start_paused = false;
     }
@@ -220,6 +223,10 @@ End Supervisor::run_boot() {
         const auto io_gone = polls.add(boot_->io.pidfd().get(), POLLIN);
         const auto passt_gone =
             boot_->passt ? polls.add(boot_->passt->pidfd().get(), POLLIN) : PollSet::kNone;
+        const auto vtpm_gone =
+            resources_.vtpm ? polls.add(resources_.vtpm->vtpm().pidfd().get(), POLLIN) : PollSet::kNone;
+        const auto store_gone =
+            resources_.vtpm ? polls.add(resources_.vtpm->store().pidfd().get(), POLLIN) : PollSet::kNone;
         if (console_) console_->prepare(polls);
         polls.wait(kLogCheck);
 
@@ -231,6 +238,8 @@ End Supervisor::run_boot() {
                 end(EndReason::Killed, fmt::format("by {}", ::strsignal(number)));
             }
         }
+        // A guest whose TPM is gone would go on without: what it was measured and sealed for is not there.
+        if (!end_ && (polls.ready(vtpm_gone) || polls.ready(store_gone))) resources_.vtpm->explain_end();
         if (!end_ && (polls.ready(vmm_gone) || polls.ready(io_gone))) on_process_gone();
         if (polls.ready(passt_gone)) {
             boot_->passt.reset();

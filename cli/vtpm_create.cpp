@@ -81,15 +81,20 @@ void manufacture(const VtpmHome& home, const std::string& state_dir, const std::
 
 }  // namespace
 
-int create_vtpm(const VtpmCreateOptions& options, const std::string& state_dir) {
+void make_vtpm(const std::string& state_dir, const std::string& name, const std::string& tenant_key) {
     const VtpmHome home{state_dir};
-    const auto tenant = tenant_of(options.tenant_key);
-    auto draft = home.draft(options.name);
+    const auto tenant = tenant_of(tenant_key);
+    auto draft = home.draft(name);
     home.make_keys();
-    const vtpm::store::Identified owner{.identity = {.id = new_id(), .name = options.name},
+    const vtpm::store::Identified owner{.identity = {.id = new_id(), .name = name},
                                         .created = static_cast<std::uint64_t>(std::time(nullptr))};
-    manufacture(home, state_dir, options.name, owner, make_state_file(draft.file(), owner), tenant);
+    manufacture(home, state_dir, name, owner, make_state_file(draft.file(), owner), tenant);
     draft.keep();
+}
+
+int create_vtpm(const VtpmCreateOptions& options, const std::string& state_dir) {
+    make_vtpm(state_dir, options.name, options.tenant_key);
+    const VtpmHome home{state_dir};
     const FoundVtpm found = home.find(options.name);
     if (options.json) {
         auto json = to_json(found);
@@ -97,7 +102,7 @@ int create_vtpm(const VtpmCreateOptions& options, const std::string& state_dir) 
         write_text(1, json.dump(2) + "\n");
         return 0;
     }
-    print("{}: id {}, EK certificates by {}\n", options.name, uuid_of(owner.identity.id),
+    print("{}: id {}, EK certificates by {}\n", options.name, uuid_of(found.owner.identity.id),
           home.ca_certificate_path());
     return 0;
 }

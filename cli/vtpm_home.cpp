@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -152,15 +154,37 @@ std::vector<FoundVtpm> VtpmHome::list() const {
     return all;
 }
 
+bool VtpmHome::has(const std::string& name) const { return exists(directory(name)); }
+
 FoundVtpm VtpmHome::find(const std::string& name) const {
     check_name(name);
-    if (!exists(directory(name))) {
+    if (!has(name)) {
         throw Failure{
             Code::NoSuchVtpm, fmt::format("there is no vTPM named '{}'", name),
             fmt::format("'{}' does not exist", directory(name)),
             fmt::format("make it: holdfast vtpm create {}; or give the --state-dir it was made with", name)};
     }
     return look_at(name, directory(name) + "/state");
+}
+
+FoundVtpm VtpmHome::find_unused(const std::string& name) const {
+    using namespace std::chrono_literals;
+    const auto deadline = std::chrono::steady_clock::now() + 1s;
+    for (;;) {
+        FoundVtpm found = find(name);
+        if (!found.damage.empty()) {
+            throw Failure{Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", name),
+                          found.damage,
+                          "it was left as it is: bring back the newest backup of its file"};
+        }
+        if (!found.serving) return found;
+        if (std::chrono::steady_clock::now() > deadline) {
+            throw Failure{Code::VtpmInUse, fmt::format("the vTPM '{}' is in use", name),
+                          "a process serves it, or a VM runs with it",
+                          "end that first; for the destination of a migration say --incoming"};
+        }
+        std::this_thread::sleep_for(5ms);
+    }
 }
 
 VtpmHome::Draft VtpmHome::draft(const std::string& name) const {

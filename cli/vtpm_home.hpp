@@ -31,8 +31,12 @@ public:
     [[nodiscard]] std::string directory(const std::string& name) const { return root_ + "/vtpm/" + name; }
     [[nodiscard]] std::string ca_certificate_path() const { return root_ + "/host/ca.pem"; }
     [[nodiscard]] std::vector<FoundVtpm> list() const;
+    [[nodiscard]] bool has(const std::string& name) const;
     /// Throws HF-0503.
     [[nodiscard]] FoundVtpm find(const std::string& name) const;
+    /// The same, of one that is to be started: the store of one that was killed gives its lock back a moment
+    /// later. Throws HF-0501 and HF-0504 as well.
+    [[nodiscard]] FoundVtpm find_unused(const std::string& name) const;
 
     /// A vTPM that is being made: its directory has another name until keep(), and goes with this
     /// object before. Throws HF-0502.

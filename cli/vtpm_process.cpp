@@ -128,11 +128,8 @@ void VtpmProcess::explain_end() {
 
 AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, int log) {
     const VtpmHome home{state_dir};
-    FoundVtpm found = home.find(name);
-    if (!found.damage.empty()) {
-        throw Failure{Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", name),
-                      found.damage, "it was left as it is: bring back the newest backup of its file"};
-    }
+    if (!home.has(name)) make_vtpm(state_dir, name, {});
+    FoundVtpm found = home.find_unused(name);
     auto [control, control_theirs] = expect(socket_pair(SOCK_STREAM));
     auto [data, data_theirs] = expect(socket_pair(SOCK_STREAM));
     return {.process = VtpmStart{.name = name,

@@ -58,7 +58,11 @@ struct AttachedVtpm {
     UniqueFd control;  ///< the client's ends, for holdfast-vmm
     UniqueFd data;
 };
-/// Throws HF-0501, HF-0503, HF-0507; call process.wait_ready() before the guest runs.
+/// A new vTPM of this host, with its certificates, not running. `tenant_key`: the file of the public key that may
+/// re-anchor it, or empty. Throws HF-0502 and what a start throws.
+void make_vtpm(const std::string& state_dir, const std::string& name, const std::string& tenant_key);
+/// Makes the vTPM first where there is none. Throws HF-0501, HF-0502, HF-0504, HF-0507; call process.wait_ready()
+/// before the guest runs.
 [[nodiscard]] AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, int log);
 
 }  // namespace holdfast::cli

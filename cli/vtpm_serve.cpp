@@ -52,29 +52,15 @@ UniqueFd listen_at(const std::string& path) {
         "choose a path in a directory that exists, where nothing is yet, of at most 107 characters"};
 }
 
-/// With the lock of its store free, if it gets free.
-FoundVtpm find_soon(const VtpmHome& home, const std::string& name) {
-    FoundVtpm found;
-    static_cast<void>(soon([&] {
-        found = home.find(name);
-        return !found.serving;
-    }));
-    return found;
-}
-
 }  // namespace
 
 int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir) {
     const VtpmHome home{state_dir};
-    FoundVtpm found = options.incoming ? home.find(options.name) : find_soon(home, options.name);
+    // The destination of a migration starts while the source still has the state.
+    FoundVtpm found = options.incoming ? home.find(options.name) : home.find_unused(options.name);
     if (!found.damage.empty()) {
         throw Failure{Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", options.name),
                       found.damage, "it was left as it is: bring back the newest backup of its file"};
-    }
-    if (found.serving && !options.incoming) {
-        throw Failure{Code::VtpmInUse, fmt::format("the vTPM '{}' is in use", options.name),
-                      "a process serves it, or a VM runs with it",
-                      "end that first; for the destination of a migration say --incoming"};
     }
     if (options.incoming && AnchorFiles{state_dir}.exist()) {
         throw Failure{Code::NotBuilt, "--incoming cannot be used on a host with an anchor",

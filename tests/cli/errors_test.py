@@ -44,7 +44,7 @@ class Usage(CliTest):
                             ('--net', 'user,forward='), ('--net', 'user,forward=80'),
                             ('--net', 'user,forward=0:80'), ('--net', 'user,forward=80:65536'), ('--vsock', '2=x'), ('--vsock', '3'),
                             ('--vsock', '3='), ('--vsock', '4294967295=x'), ('--vsock', '3=' + 'x' * 97),
-                            ('--vtpm', 'on'), ('--vtpm', 'socket='), ('--vtpm', 'socket=' + 'x' * 108), ('--console', 'vga'), ('--on-reboot', 'maybe'), ('--disk', ',ro'),
+                            ('--vtpm', 'maybe'), ('--vtpm', 'socket='), ('--vtpm', 'socket=' + 'x' * 108), ('--console', 'vga'), ('--on-reboot', 'maybe'), ('--disk', ',ro'),
                             ('--memory-encryption', 'rot13'), ('--cmdline', 'x' * 2048)):
             with self.subTest(flag=flag, value=value):
                 self.assert_failure(self.cli('run', '--builtin', f'{flag}={value}'), 'HF-0104', 2)

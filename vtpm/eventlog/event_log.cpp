@@ -209,7 +209,7 @@ Result<std::vector<Event>> decode(std::span<const std::byte> log) {
 }
 
 Result<Pcrs> replay(std::span<const Event> events, tpm2::Alg bank) {
-    Pcrs pcrs;
+    Pcrs pcrs(tpm2::kPcrs);
     for (const Event& event : events) {
         if (event.type == static_cast<std::uint32_t>(EventType::NO_ACTION)) continue;
         if (event.pcr >= pcrs.size()) return peer_fault("event of a PCR that there is not");

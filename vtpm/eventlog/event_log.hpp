@@ -59,7 +59,9 @@ inline constexpr std::size_t kMaxLogBytes = 1U << 20;  ///< what decode() looks 
 
 /// PCRs after a TPM Reset and these events, for one bank; none: nothing was extended into it. An event that
 /// has no digest for the bank, or a PCR that there is not, is a Peer error.
-using Pcrs = std::array<std::optional<tpm2::Digest>, tpm2::kPcrs>;
+/// A vector of kPcrs and not an array: GCC 12 reads whether one of an array is there before it has copied the
+/// array out of its Result (seen in the code that it makes).
+using Pcrs = std::vector<std::optional<tpm2::Digest>>;
 [[nodiscard]] Result<Pcrs> replay(std::span<const Event> events, tpm2::Alg bank);
 
 }  // namespace holdfast::eventlog

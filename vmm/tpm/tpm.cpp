@@ -70,10 +70,11 @@ Result<tpm2::Response> Tpm::demand(const tpm2::Message& command, const char* wha
 /// Also after a reboot of the guest, when the vTPM still has a command of the VMM before this one.
 Result<void> Tpm::reset() {
     HF_TRY(client_.stop());
-    HF_TRY(client_.discard_stale());
     if (HF_TRY(client_.set_buffer_size(kCrbBufferSize)) != kCrbBufferSize) {
         return peer_fault("the vTPM has a smaller buffer than the device");
     }
+    // Not right behind stop(): swtpm answers a command that it had not read by then only after that.
+    HF_TRY(client_.discard_stale());
     HF_TRY(client_.init());
     HF_TRY(client_.set_locality(0));
     HF_TRY(demand(tpm2::startup(tpm2::Su::CLEAR), "the vTPM does not start up"));

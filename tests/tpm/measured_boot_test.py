@@ -129,6 +129,8 @@ class MeasuredBoot(unittest.TestCase):
                     self.assertEqual(self.read_pcr(BANKS[bank], int(pcr)), value, f'{launch}: {bank} {pcr}')
 
     def test_a_tpm_that_is_not_there_is_a_failure_with_its_code(self):
+        if not os.access('/dev/kvm', os.R_OK | os.W_OK):
+            self.skipTest('skip: no /dev/kvm')
         self.tpm.kill()
         self.tpm.wait()
         os.unlink(self.path)
@@ -137,6 +139,8 @@ class MeasuredBoot(unittest.TestCase):
         self.assertIn('HF-0211', done.stderr)
 
     def test_a_socket_that_is_no_tpms_is_a_failure_with_its_code(self):
+        if not os.access('/dev/kvm', os.R_OK | os.W_OK):
+            self.skipTest('skip: no /dev/kvm')
         other = os.path.join(self.place, 'other.sock')
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(other)
@@ -149,7 +153,7 @@ class MeasuredBoot(unittest.TestCase):
             peer.close()
 
     def test_bad_values_of_the_flag(self):
-        for value in ('on', 'socket=', 'socket=' + 'x' * 108, '/run/tpm'):
+        for value in ('maybe', 'socket=', 'socket=' + 'x' * 108, '/run/tpm'):
             done = self.holdfast('run', '--builtin', '--vtpm', value)
             self.assertEqual(done.returncode, 2, value)
             self.assertIn('HF-0104', done.stderr)

@@ -13,15 +13,13 @@
 
 #include "cli/error.hpp"
 #include "cli/output.hpp"
+#include "sys/free_with.hpp"
 
 namespace holdfast::cli {
 namespace {
 
 struct CloseFile {
     void operator()(std::FILE* file) const noexcept { std::fclose(file); }
-};
-struct FreeKey {
-    void operator()(EVP_PKEY* key) const noexcept { EVP_PKEY_free(key); }
 };
 
 bool is_usable(const EVP_PKEY* key) {
@@ -36,8 +34,8 @@ bool is_usable(const EVP_PKEY* key) {
 
 std::vector<std::byte> read_tenant_key(const std::string& path) {
     const std::unique_ptr<std::FILE, CloseFile> file{std::fopen(path.c_str(), "re")};
-    const std::unique_ptr<EVP_PKEY, FreeKey> key{file ? PEM_read_PUBKEY(file.get(), nullptr, nullptr, nullptr)
-                                                      : nullptr};
+    const std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>> key{
+        file ? PEM_read_PUBKEY(file.get(), nullptr, nullptr, nullptr) : nullptr};
     unsigned char* raw = nullptr;
     const int size = key && is_usable(key.get()) ? i2d_PUBKEY(key.get(), &raw) : -1;
     if (size <= 0) {

@@ -198,6 +198,23 @@ TpmResult<ESYS_TR> Esys::start_session(TPM2_SE kind, ESYS_TR ek) {
     return session;
 }
 
+TpmResult<ObjectBlob> Esys::make_under(ESYS_TR parent, ESYS_TR session, TPM2B_SENSITIVE_CREATE& sensitive,
+                                       const TPM2B_PUBLIC& in, const char* doing) {
+    const TPM2B_DATA outside{};
+    const TPML_PCR_SELECTION pcrs{};
+    TPM2B_PUBLIC* pub = nullptr;
+    TPM2B_PRIVATE* priv = nullptr;
+    Esys_TRSess_SetAttributes(context_, session, TPMA_SESSION_DECRYPT, TPMA_SESSION_DECRYPT);
+    const TSS2_RC rc = Esys_Create(context_, parent, session, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &in,
+                                   &outside, &pcrs, &priv, &pub, nullptr, nullptr, nullptr);
+    Esys_TRSess_SetAttributes(context_, session, 0, TPMA_SESSION_DECRYPT);
+    wipe(std::as_writable_bytes(std::span{&sensitive, 1}));
+    HF_TPM(rc, doing);
+    const EsysPtr<TPM2B_PUBLIC> free_public{pub};
+    const EsysPtr<TPM2B_PRIVATE> free_private{priv};
+    return blob_of(*pub, *priv);
+}
+
 TpmResult<ObjectBlob> Esys::seal(ESYS_TR parent, ESYS_TR session, std::span<const std::byte> secret,
                                  const Digest& policy) {
     TPM2B_PUBLIC in{};
@@ -212,19 +229,7 @@ TpmResult<ObjectBlob> Esys::seal(ESYS_TR parent, ESYS_TR session, std::span<cons
     check(secret.size() <= sizeof sensitive.sensitive.data.buffer, "secret is too long to seal");
     sensitive.sensitive.data.size = static_cast<UINT16>(secret.size());
     std::memcpy(sensitive.sensitive.data.buffer, secret.data(), secret.size());
-    const TPM2B_DATA outside{};
-    const TPML_PCR_SELECTION pcrs{};
-    TPM2B_PUBLIC* pub = nullptr;
-    TPM2B_PRIVATE* priv = nullptr;
-    Esys_TRSess_SetAttributes(context_, session, TPMA_SESSION_DECRYPT, TPMA_SESSION_DECRYPT);
-    const TSS2_RC rc = Esys_Create(context_, parent, session, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &in,
-                                   &outside, &pcrs, &priv, &pub, nullptr, nullptr, nullptr);
-    Esys_TRSess_SetAttributes(context_, session, 0, TPMA_SESSION_DECRYPT);
-    wipe(std::as_writable_bytes(std::span{&sensitive, 1}));
-    HF_TPM(rc, "seal the anchor's key");
-    const EsysPtr<TPM2B_PUBLIC> free_public{pub};
-    const EsysPtr<TPM2B_PRIVATE> free_private{priv};
-    return blob_of(*pub, *priv);
+    return make_under(parent, session, sensitive, in, "seal the anchor's key");
 }
 
 TpmResult<ESYS_TR> Esys::load(ESYS_TR parent, ESYS_TR session, const ObjectBlob& blob) {
@@ -290,19 +295,7 @@ TpmResult<ObjectBlob> Esys::make_attestation_key(ESYS_TR parent, ESYS_TR session
     scheme.details.ecdsa.hashAlg = TPM2_ALG_SHA256;
     TPM2B_SENSITIVE_CREATE sensitive{};
     sensitive.sensitive.userAuth = auth_of(auth);
-    const TPM2B_DATA outside{};
-    const TPML_PCR_SELECTION pcrs{};
-    TPM2B_PUBLIC* pub = nullptr;
-    TPM2B_PRIVATE* priv = nullptr;
-    Esys_TRSess_SetAttributes(context_, session, TPMA_SESSION_DECRYPT, TPMA_SESSION_DECRYPT);
-    const TSS2_RC rc = Esys_Create(context_, parent, session, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &in,
-                                   &outside, &pcrs, &priv, &pub, nullptr, nullptr, nullptr);
-    Esys_TRSess_SetAttributes(context_, session, 0, TPMA_SESSION_DECRYPT);
-    wipe(std::as_writable_bytes(std::span{&sensitive, 1}));
-    HF_TPM(rc, "make the attestation key");
-    const EsysPtr<TPM2B_PUBLIC> free_public{pub};
-    const EsysPtr<TPM2B_PRIVATE> free_private{priv};
-    return blob_of(*pub, *priv);
+    return make_under(parent, session, sensitive, in, "make the attestation key");
 }
 
 }  // namespace holdfast::anchor

@@ -8,6 +8,7 @@
 
 #include <tss2/tss2_esys.h>
 
+#include "sys/free_with.hpp"
 #include "vtpm/anchor/key_file.hpp"
 #include "vtpm/anchor/tcti.hpp"
 
@@ -26,11 +27,8 @@ struct TpmError {
 template <typename T>
 using TpmResult = std::expected<T, TpmError>;
 
-struct EsysFree {
-    void operator()(void* pointer) const noexcept { Esys_Free(pointer); }
-};
 template <typename T>
-using EsysPtr = std::unique_ptr<T, EsysFree>;
+using EsysPtr = std::unique_ptr<T, FreeWith<Esys_Free>>;
 
 struct ObjectBlob {
     Bytes public_part;
@@ -72,6 +70,9 @@ public:
     TpmResult<ESYS_TR> load(ESYS_TR parent, ESYS_TR session, const ObjectBlob& blob);
 
 private:
+    /// An object that `sensitive`, which is wiped, and `in` describe. `doing`: what it is for, in words.
+    TpmResult<ObjectBlob> make_under(ESYS_TR parent, ESYS_TR session, TPM2B_SENSITIVE_CREATE& sensitive,
+                                     const TPM2B_PUBLIC& in, const char* doing);
     explicit Esys(UniqueFd fd) noexcept : link_{std::move(fd)} {}
     TpmLink link_;
     ESYS_CONTEXT* context_ = nullptr;

@@ -12,24 +12,19 @@
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 
+#include "sys/free_with.hpp"
+
 namespace holdfast::anchor {
 namespace {
 
 constexpr std::size_t kNonceBytes = 12;
 constexpr std::size_t kTagBytes = 16;
 
-template <auto Free>
-struct Freer {
-    template <typename T>
-    void operator()(T* pointer) const noexcept {
-        Free(pointer);
-    }
-};
-using DigestContext = std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>>;
-using Algorithm = std::unique_ptr<EVP_MD, Freer<EVP_MD_free>>;
-using Mac = std::unique_ptr<EVP_MAC, Freer<EVP_MAC_free>>;
-using MacContext = std::unique_ptr<EVP_MAC_CTX, Freer<EVP_MAC_CTX_free>>;
-using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, Freer<EVP_CIPHER_CTX_free>>;
+using DigestContext = std::unique_ptr<EVP_MD_CTX, FreeWith<EVP_MD_CTX_free>>;
+using Algorithm = std::unique_ptr<EVP_MD, FreeWith<EVP_MD_free>>;
+using Mac = std::unique_ptr<EVP_MAC, FreeWith<EVP_MAC_free>>;
+using MacContext = std::unique_ptr<EVP_MAC_CTX, FreeWith<EVP_MAC_CTX_free>>;
+using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, FreeWith<EVP_CIPHER_CTX_free>>;
 
 const unsigned char* raw(std::span<const std::byte> bytes) {
     // SAFETY: unsigned char may alias anything.
@@ -71,7 +66,7 @@ Digest hmac_sha256(std::span<const std::byte> key, Parts parts) {
 
 bool is_signed_by(std::span<const std::byte> key, std::span<const std::byte> message,
                   std::span<const std::byte> signature) {
-    using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
+    using Key = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
     const unsigned char* at = raw(key);
     const Key parsed{d2i_PUBKEY(nullptr, &at, static_cast<long>(key.size()))};
     if (!parsed || at != raw(key) + key.size()) return false;

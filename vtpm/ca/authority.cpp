@@ -17,23 +17,18 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
+#include "sys/free_with.hpp"
+
 namespace holdfast::vtpm::ca {
 namespace {
 
-template <auto Function>
-struct With {
-    template <typename T>
-    void operator()(T* object) const noexcept {
-        Function(object);
-    }
-};
-using Bio = std::unique_ptr<BIO, With<BIO_free>>;
-using Number = std::unique_ptr<BIGNUM, With<BN_free>>;
-using Config = std::unique_ptr<CONF, With<NCONF_free>>;
-using Extension = std::unique_ptr<X509_EXTENSION, With<X509_EXTENSION_free>>;
-using Builder = std::unique_ptr<OSSL_PARAM_BLD, With<OSSL_PARAM_BLD_free>>;
-using Params = std::unique_ptr<OSSL_PARAM, With<OSSL_PARAM_free>>;
-using KeyContext = std::unique_ptr<EVP_PKEY_CTX, With<EVP_PKEY_CTX_free>>;
+using Bio = std::unique_ptr<BIO, FreeWith<BIO_free>>;
+using Number = std::unique_ptr<BIGNUM, FreeWith<BN_free>>;
+using Config = std::unique_ptr<CONF, FreeWith<NCONF_free>>;
+using Extension = std::unique_ptr<X509_EXTENSION, FreeWith<X509_EXTENSION_free>>;
+using Builder = std::unique_ptr<OSSL_PARAM_BLD, FreeWith<OSSL_PARAM_BLD_free>>;
+using Params = std::unique_ptr<OSSL_PARAM, FreeWith<OSSL_PARAM_free>>;
+using KeyContext = std::unique_ptr<EVP_PKEY_CTX, FreeWith<EVP_PKEY_CTX_free>>;
 
 // The profile asks EK certificates not to expire before the TPM does: RFC 5280's "no end".
 constexpr const char* kNoEnd = "99991231235959Z";
@@ -93,7 +88,7 @@ std::string hex8(std::uint32_t value) {
     return text;
 }
 
-using PublicKey = std::unique_ptr<EVP_PKEY, With<EVP_PKEY_free>>;
+using PublicKey = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
 
 Result<PublicKey> from_params(const char* type, OSSL_PARAM_BLD* builder) {
     const Params params{OSSL_PARAM_BLD_to_param(builder)};

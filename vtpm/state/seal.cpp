@@ -12,6 +12,7 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 
+#include "sys/free_with.hpp"
 #include "sys/wire/codec.hpp"
 #include "sys/wire/endian.hpp"
 
@@ -34,10 +35,7 @@ struct Head {
 static_assert(sizeof(Head) == 28 && alignof(Head) == 1);
 constexpr std::size_t kOverhead = sizeof(Head) + kTagBytes;
 
-struct FreeCipher {
-    void operator()(EVP_CIPHER_CTX* context) const noexcept { EVP_CIPHER_CTX_free(context); }
-};
-using Cipher = std::unique_ptr<EVP_CIPHER_CTX, FreeCipher>;
+using Cipher = std::unique_ptr<EVP_CIPHER_CTX, FreeWith<EVP_CIPHER_CTX_free>>;
 
 // SAFETY (both): bytes as unsigned char, for a C interface.
 const unsigned char* in(std::span<const std::byte> bytes) {
@@ -48,12 +46,9 @@ unsigned char* out(std::span<std::byte> bytes) { return reinterpret_cast<unsigne
 /// HKDF-SHA256 (RFC 5869).
 Result<void> hkdf(const SecretBytes& secret, std::span<const std::byte> salt, std::span<const std::byte> info,
                   SecretBytes& key) {
-    struct FreeKdf {
-        void operator()(EVP_KDF* kdf) const noexcept { EVP_KDF_free(kdf); }
-        void operator()(EVP_KDF_CTX* context) const noexcept { EVP_KDF_CTX_free(context); }
-    };
-    const std::unique_ptr<EVP_KDF, FreeKdf> kdf{EVP_KDF_fetch(nullptr, "HKDF", nullptr)};
-    const std::unique_ptr<EVP_KDF_CTX, FreeKdf> context{kdf ? EVP_KDF_CTX_new(kdf.get()) : nullptr};
+    const std::unique_ptr<EVP_KDF, FreeWith<EVP_KDF_free>> kdf{EVP_KDF_fetch(nullptr, "HKDF", nullptr)};
+    const std::unique_ptr<EVP_KDF_CTX, FreeWith<EVP_KDF_CTX_free>> context{kdf ? EVP_KDF_CTX_new(kdf.get())
+                                                                               : nullptr};
     if (!context) return Error{Fault::Os, 0, "make a key derivation"};
     char digest[] = "SHA256";
     const auto octets = [](const char* name, std::span<const std::byte> bytes) {

@@ -17,6 +17,7 @@
 #include "cli/resources.hpp"
 #include "cli/supervisor.hpp"
 #include "sys/process.hpp"
+#include "sys/sha2.hpp"
 #include "sys/socket.hpp"
 #include "vtpm/anchor/launch.hpp"
 #include "vtpm/anchor/protocol.hpp"
@@ -161,12 +162,6 @@ int serve(const AnchorOptions& options, const AnchorFiles& files) {
                       "start it again: vTPMs pause meanwhile and go on; its last lines are above"};
     }
     return 0;
-}
-
-std::string hex(std::span<const std::byte> bytes) {
-    std::string text;
-    for (const std::byte each : bytes) text += fmt::format("{:02x}", static_cast<unsigned>(each));
-    return text;
 }
 
 double years_left(const anchor::StatusAnswer& status) {

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <span>
-#include <thread>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -16,6 +15,7 @@
 
 #include "cli/error.hpp"
 #include "cli/output.hpp"
+#include "cli/soon.hpp"
 #include "sys/socket.hpp"
 
 namespace holdfast::cli {
@@ -91,14 +91,10 @@ UniqueFd AnchorFiles::open(const char* name) const {
 }
 
 UniqueFd AnchorFiles::open_locked_keys() const {
-    using namespace std::chrono_literals;
     UniqueFd keys = open("keys");
-    // An anchor that was killed gives its lock back a moment later, and may be started again at once.
-    const auto deadline = std::chrono::steady_clock::now() + 2s;
-    do {
-        if (::flock(keys.get(), LOCK_EX | LOCK_NB) == 0) return keys;
-        std::this_thread::sleep_for(10ms);
-    } while (std::chrono::steady_clock::now() < deadline);
+    const bool locked =
+        soon([&] { return ::flock(keys.get(), LOCK_EX | LOCK_NB) == 0; }, std::chrono::seconds{2});
+    if (locked) return keys;
     throw Failure{Code::AnchorBusy, "an anchor uses these files already", "its key file is locked",
                   "holdfast anchor status shows it; one anchor serves all vTPMs of a host"};
 }

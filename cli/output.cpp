@@ -70,6 +70,11 @@ std::string age_words(std::int64_t seconds) {
     return fmt::format("{} days", seconds / 86400);
 }
 
+std::string ending_words(const Ending& ending) {
+    return ending.signalled ? fmt::format("signal {} ({})", ending.value, ::strsignal(ending.value))
+                            : fmt::format("exit status {}", ending.value);
+}
+
 std::string printable(std::string_view text) {
     std::string clean{text};
     std::ranges::replace_if(clean, [](char c) { return c < ' ' || c > '~'; }, '?');

@@ -9,6 +9,8 @@
 
 #include <fmt/core.h>
 
+#include "sys/process.hpp"
+
 namespace holdfast::cli {
 
 /// Colours if `fd` is a terminal and NO_COLOR is not set; else empty strings.
@@ -42,6 +44,8 @@ void print_table(const std::vector<std::vector<std::string>>& rows);
 
 [[nodiscard]] std::string size_words(std::uint64_t bytes);
 [[nodiscard]] std::string age_words(std::int64_t seconds);
+/// How a process ended.
+[[nodiscard]] std::string ending_words(const Ending& ending);
 /// Control characters and what is not ASCII replaced, for text that a guest or a file name chose.
 [[nodiscard]] std::string printable(std::string_view text);
 

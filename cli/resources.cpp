@@ -2,10 +2,8 @@
 #include "cli/resources.hpp"
 
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
-#include <thread>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -20,6 +18,7 @@
 
 #include "cli/error.hpp"
 #include "cli/output.hpp"
+#include "cli/soon.hpp"
 #include "guest_agent/builtin/image.hpp"
 #include "sys/socket.hpp"
 #include "vtpm/channel/client.hpp"
@@ -119,13 +118,12 @@ Result<std::uint64_t> disk_size(const UniqueFd& fd) {
 /// Takes the lock, or waits a second for it: the kernel gives back the files of an io_uring a moment after
 /// its process has ended, and a VM may be started again at once.
 bool lock_soon(const UniqueFd& fd, struct flock& lock) {
-    using namespace std::chrono_literals;
-    const auto deadline = std::chrono::steady_clock::now() + 1s;
-    while (::fcntl(fd.get(), F_OFD_SETLK, &lock) < 0) {
-        if ((errno != EAGAIN && errno != EACCES) || std::chrono::steady_clock::now() > deadline) return false;
-        std::this_thread::sleep_for(5ms);
-    }
-    return true;
+    bool locked = false;
+    static_cast<void>(soon([&] {
+        locked = ::fcntl(fd.get(), F_OFD_SETLK, &lock) == 0;
+        return locked || (errno != EAGAIN && errno != EACCES);
+    }));
+    return locked;
 }
 
 io::Disk open_disk(const DiskChoice& choice) {
@@ -273,8 +271,7 @@ UniqueFd open_initrd(const Shape& shape) {
     return shape.initrd.empty() ? UniqueFd{} : open_boot_file(Code::Initrd, "initrd", shape.initrd);
 }
 
-Resources open_resources(const Shape& shape, const StateDirectory& directory,
-                         const std::string& state_dir) {
+Resources open_resources(const Shape& shape, const StateDirectory& directory, const std::string& state_dir) {
     Resources all;
     all.kvm = open_kvm();
     if (shape.tier == memcrypt::Tier::Software) {

@@ -35,11 +35,6 @@ constexpr milliseconds kLogCheck{60'000};
 constexpr off_t kMaxVmmLog = 4 << 20;
 constexpr std::size_t kTail = 1024;
 
-std::string ending_words(const Ending& ending) {
-    return ending.signalled ? fmt::format("signal {} ({})", ending.value, ::strsignal(ending.value))
-                            : fmt::format("exit status {}", ending.value);
-}
-
 UniqueFd eventfd() { return expect(expect(EventFd::create()).fd().duplicate()); }
 
 // Must not wait for a listener that does not accept: the guest chooses when this is called.

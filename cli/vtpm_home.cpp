@@ -4,10 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
-#include <thread>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -19,6 +17,7 @@
 #include "cli/error.hpp"
 #include "cli/output.hpp"
 #include "cli/shape.hpp"
+#include "cli/soon.hpp"
 #include "vtpm/state/seal.hpp"
 
 namespace holdfast::cli {
@@ -167,24 +166,25 @@ FoundVtpm VtpmHome::find(const std::string& name) const {
     return look_at(name, directory(name) + "/state");
 }
 
-FoundVtpm VtpmHome::find_unused(const std::string& name) const {
-    using namespace std::chrono_literals;
-    const auto deadline = std::chrono::steady_clock::now() + 1s;
-    for (;;) {
-        FoundVtpm found = find(name);
-        if (!found.damage.empty()) {
-            throw Failure{Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", name),
-                          found.damage,
-                          "it was left as it is: bring back the newest backup of its file"};
-        }
-        if (!found.serving) return found;
-        if (std::chrono::steady_clock::now() > deadline) {
-            throw Failure{Code::VtpmInUse, fmt::format("the vTPM '{}' is in use", name),
-                          "a process serves it, or a VM runs with it",
-                          "end that first; for the destination of a migration say --incoming"};
-        }
-        std::this_thread::sleep_for(5ms);
+FoundVtpm VtpmHome::find_whole(const std::string& name) const {
+    FoundVtpm found = find(name);
+    if (!found.damage.empty()) {
+        throw Failure{Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", name),
+                      found.damage, "it was left as it is: bring back the newest backup of its file"};
     }
+    return found;
+}
+
+FoundVtpm VtpmHome::find_unused(const std::string& name) const {
+    FoundVtpm found;
+    const bool unused = soon([&] {
+        found = find_whole(name);
+        return !found.serving;
+    });
+    if (unused) return found;
+    throw Failure{Code::VtpmInUse, fmt::format("the vTPM '{}' is in use", name),
+                  "a process serves it, or a VM runs with it",
+                  "end that first; for the destination of a migration say --incoming"};
 }
 
 VtpmHome::Draft VtpmHome::draft(const std::string& name) const {

@@ -34,8 +34,9 @@ public:
     [[nodiscard]] bool has(const std::string& name) const;
     /// Throws HF-0503.
     [[nodiscard]] FoundVtpm find(const std::string& name) const;
-    /// The same, of one that is to be started: the store of one that was killed gives its lock back a moment
-    /// later. Throws HF-0501 and HF-0504 as well.
+    /// The same, of one whose state can be used. Throws HF-0501 as well.
+    [[nodiscard]] FoundVtpm find_whole(const std::string& name) const;
+    /// The same, of one that nobody runs, or that gets free soon. Throws HF-0504 as well.
     [[nodiscard]] FoundVtpm find_unused(const std::string& name) const;
 
     /// A vTPM that is being made: its directory has another name until keep(), and goes with this

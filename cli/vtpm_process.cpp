@@ -30,11 +30,6 @@ Child start_program(const char* program, const UniqueFd& socket, int log) {
                   "look at the host's process limits; else reinstall Holdfast"};
 }
 
-std::string ending_words(const Ending& ending) {
-    return ending.signalled ? fmt::format("signal {} ({})", ending.value, ::strsignal(ending.value))
-                            : fmt::format("exit status {}", ending.value);
-}
-
 /// A door to the anchor and the end that the worker gets; neither, where this host has none.
 std::pair<AnchorDoor, UniqueFd> open_door(const std::string& state_dir, const std::string& name, int log) {
     const AnchorFiles files{state_dir};

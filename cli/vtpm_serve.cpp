@@ -2,7 +2,6 @@
 // holdfast vtpm serve: a vTPM at a Unix socket, for QEMU and libvirt, until a signal.
 #include <chrono>
 #include <filesystem>
-#include <thread>
 
 #include <fmt/format.h>
 
@@ -12,25 +11,13 @@
 #include "cli/output.hpp"
 #include "cli/poll_set.hpp"
 #include "cli/resources.hpp"
+#include "cli/soon.hpp"
 #include "cli/supervisor.hpp"
 #include "cli/vtpm_process.hpp"
 #include "sys/socket.hpp"
 
 namespace holdfast::cli {
 namespace {
-
-/// What a process that was killed held is given back a moment later, and a VM may be started again at once:
-/// tries until there is a result that counts, for a second at most.
-template <typename Try>
-auto soon(Try attempt) {
-    using namespace std::chrono_literals;
-    const auto deadline = std::chrono::steady_clock::now() + 1s;
-    for (;;) {
-        auto result = attempt();
-        if (result || std::chrono::steady_clock::now() > deadline) return result;
-        std::this_thread::sleep_for(5ms);
-    }
-}
 
 /// A `serve` that was killed leaves its socket: where nobody listens, it is in nobody's use.
 Result<UniqueFd> listen_anew(const std::string& path) {
@@ -57,11 +44,7 @@ UniqueFd listen_at(const std::string& path) {
 int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir) {
     const VtpmHome home{state_dir};
     // The destination of a migration starts while the source still has the state.
-    FoundVtpm found = options.incoming ? home.find(options.name) : home.find_unused(options.name);
-    if (!found.damage.empty()) {
-        throw Failure{Code::VtpmState, fmt::format("the state of the vTPM '{}' cannot be used", options.name),
-                      found.damage, "it was left as it is: bring back the newest backup of its file"};
-    }
+    FoundVtpm found = options.incoming ? home.find_whole(options.name) : home.find_unused(options.name);
     if (options.incoming && AnchorFiles{state_dir}.exist()) {
         throw Failure{Code::NotBuilt, "--incoming cannot be used on a host with an anchor",
                       "anchored vTPMs do not migrate in this version", "serve it without --incoming"};

@@ -190,14 +190,18 @@ class Anchored(unittest.TestCase):
         self.host.file().write_bytes(newest)
         self.assertEqual(self.value(), b'00000002')
 
-    def test_old_state_and_old_log_are_refused(self):
-        self.create()
+    def save_and_go_on(self):
+        """A copy of all files in `old`, then a newer state; the anchor is stopped."""
         self.write(b'00000001', define=True)
         self.host.stop_anchor()
         shutil.copytree(self.host.state, self.dir / 'old')
         self.host.serve_anchor()
         self.write(b'00000002')
         self.host.stop_anchor()
+
+    def test_old_state_and_old_log_are_refused(self):
+        self.create()
+        self.save_and_go_on()
         for name in ('anchor/log.0', 'anchor/log.1', 'vtpm/box/state'):
             shutil.copy(self.dir / 'old' / name, self.host.state / name)
         self.assertIn('log_old', self.host.verb('anchor', 'serve', status=1).stderr)
@@ -205,12 +209,7 @@ class Anchored(unittest.TestCase):
 
     def test_old_everything_is_refused(self):
         self.create()
-        self.write(b'00000001', define=True)
-        self.host.stop_anchor()
-        shutil.copytree(self.host.state, self.dir / 'old')
-        self.host.serve_anchor()
-        self.write(b'00000002')
-        self.host.stop_anchor()
+        self.save_and_go_on()
         shutil.rmtree(self.host.state)
         shutil.copytree(self.dir / 'old', self.host.state)
         self.assertIn('counter_taken', self.host.verb('anchor', 'serve', status=1).stderr)

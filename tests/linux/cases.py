@@ -6,6 +6,7 @@ Started by linux_test, as root, in a scratch folder on a real file system, with 
 usage: cases.py [SCENARIO...]     HOLDFAST_LONG=1: every kernel in every form
 """
 import contextlib
+import functools
 import hashlib
 import itertools
 import json
@@ -172,13 +173,12 @@ class Digest:
 
     def __init__(self, address):
         self._listener = socket.create_server(address)
-        self._listener.settimeout(DEADLINE)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
-        with contextlib.suppress(OSError):
+        while True:
             peer, _ = self._listener.accept()
-            with peer:
+            with contextlib.suppress(OSError), peer:
                 peer.settimeout(DEADLINE)
                 peer.sendall((sha256(read_all(peer, TCP_BYTES)) + "\n").encode())
 
@@ -206,12 +206,25 @@ def tcp_both_ways(vm, kind, service, of_guest):
         assert answer.startswith(sha256(data)), f"the guest got {answer!r}"
 
 
-def net_passt():
+@functools.cache  # once, though a scenario may be tried twice (report.py)
+def network_for_passt():
     host("ip", "link", "add", "up0", "type", "dummy")
     host("ip", "addr", "add", "10.77.0.2/24", "dev", "up0")
     host("ip", "link", "set", "up0", "up")
     host("ip", "route", "add", "default", "via", "10.77.0.1")
-    Digest(("127.0.0.1", 9090))
+    return Digest(("127.0.0.1", 9090))
+
+
+@functools.cache
+def network_for_tap():
+    host("ip", "tuntap", "add", "hftap0", "mode", "tap")
+    host("ip", "addr", "add", "10.78.0.1/24", "dev", "hftap0")
+    host("ip", "link", "set", "hftap0", "up")
+    return Digest(("10.78.0.1", 9091))
+
+
+def net_passt():
+    network_for_passt()
     with Vm("net-passt", "--net", "user,forward=8088:8080", cpus=2) as vm:
         vm.ready()
         with behaviour("net: the guest gets a lease from passt"):
@@ -227,10 +240,7 @@ def net_passt():
 
 
 def net_tap():
-    host("ip", "tuntap", "add", "hftap0", "mode", "tap")
-    host("ip", "addr", "add", "10.78.0.1/24", "dev", "hftap0")
-    host("ip", "link", "set", "hftap0", "up")
-    Digest(("10.78.0.1", 9091))
+    network_for_tap()
     with Vm("net-tap", "--net", "tap=hftap0", kernel="vmlinux-6.12") as vm:
         vm.ready()
         vm.sh("ip addr add 10.78.0.2/24 dev eth0; ip link set eth0 up")
@@ -258,6 +268,8 @@ def vsock():
     with Vm("vsock", "--vsock", f"5={path}", cpus=2) as vm:
         vm.ready()
         with behaviour(f"vsock: {size} MiB from the guest, half closed, and an answer"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{path}_5000")  # of a first try
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(f"{path}_5000")
             listener.listen()

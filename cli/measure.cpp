@@ -8,6 +8,7 @@
 #include "cli/error.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
+#include "cli/pcrs.hpp"
 #include "cli/resources.hpp"
 #include "vmm/boot/layout.hpp"
 #include "vmm/guest_load.hpp"
@@ -44,20 +45,6 @@ vmm::LoadedGuest load(const Shape& shape) {
                   "check kernel, initrd and memory: holdfast run would refuse them as well"};
 }
 
-/// {"sha256": {"0": hex}}: the PCRs that a launch extends, as they are at the guest's first instruction.
-nlohmann::ordered_json pcrs_of(const vmm::LoadedGuest& guest) {
-    nlohmann::ordered_json json;
-    if (guest.measured.empty()) return json;
-    for (const tpm2::Alg bank : eventlog::kBanks) {
-        const auto pcrs = expect(eventlog::replay(guest.measured, bank));
-        for (std::size_t pcr = 0; pcr < pcrs.size(); ++pcr) {
-            if (!pcrs[pcr]) continue;
-            json[std::string{tpm2::alg_name(bank)}][std::to_string(pcr)] = hex(pcrs[pcr]->bytes());
-        }
-    }
-    return json;
-}
-
 void check_no_snp_flags(const SnpOptions& snp) {
     for (const std::string& value :
          {snp.ovmf, snp.vcpus, snp.vcpu_type, snp.vcpu_sig, snp.vcpu_family, snp.vcpu_model,
@@ -83,20 +70,18 @@ int measure(const MeasureOptions& options) {
     shape.tier = tier;
     const vmm::LoadedGuest guest = load(shape);
     const std::string digest = guest.launch_digest ? hex(*guest.launch_digest) : "";
-    const nlohmann::ordered_json pcrs = pcrs_of(guest);
+    const PcrTexts pcrs = pcr_texts(expect(eventlog::replay_banks(guest.measured)));
     if (options.json) {
         nlohmann::ordered_json json{{"tier", memcrypt::tier_name(tier)}, {"launch_digest", nullptr}};
         if (!digest.empty()) json["launch_digest"] = digest;
-        if (!pcrs.is_null()) json["pcrs"] = pcrs;
+        if (!pcrs.empty()) json["pcrs"] = pcrs;
         write_text(1, json.dump(2) + '\n');
         return 0;
     }
     print("{:<15}{}\n", "tier", memcrypt::tier_name(tier));
     print("{:<15}{}\n", "launch digest", digest.empty() ? "none: this tier does not measure" : digest);
-    for (const auto& [bank, values] : pcrs.items()) {
-        for (const auto& [pcr, value] : values.items()) {
-            print("{:<15}{}\n", fmt::format("{} {}", bank, pcr), value.get<std::string>());
-        }
+    for (const auto& [bank, values] : pcrs) {
+        for (const auto& [pcr, value] : values) print("{:<15}{}\n", fmt::format("{} {}", bank, pcr), value);
     }
     return 0;
 }

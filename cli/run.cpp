@@ -74,6 +74,7 @@ public:
     }
     const Record& started(bool paused, const vmm::Started& how) {
         if (how.launch_digest) record_.launch_digest = hex(*how.launch_digest);
+        record_.pcrs = pcr_texts(how.pcrs);
         record_.state = paused ? "paused" : "running";
         directory_.write_record(record_);
         return record_;

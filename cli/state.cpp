@@ -100,6 +100,7 @@ std::optional<Record> parse_record(const std::string& text) {
         record.pid = json.at("pid");
         record.tier = json.at("tier");
         if (const auto& digest = json.at("launch_digest"); !digest.is_null()) record.launch_digest = digest;
+        if (json.contains("pcrs")) record.pcrs = json.at("pcrs");
         record.memory_bytes = json.at("memory_bytes");
         if (const auto& window = json.at("clear_window_bytes"); !window.is_null()) {
             record.clear_window_bytes = window.get<std::uint64_t>();
@@ -200,6 +201,7 @@ std::string to_json(const Record& record, const nlohmann::json& memory) {
         {"console_socket", record.console_socket},
     };
     if (record.clear_window_bytes) json["clear_window_bytes"] = *record.clear_window_bytes;
+    if (!record.pcrs.empty()) json["pcrs"] = record.pcrs;
     if (!memory.is_null()) json["memory_encryption"] = in_snake_case(memory);
     if (record.state == "ended") {
         json["ended_at"] = record.ended_at;

@@ -10,6 +10,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "cli/pcrs.hpp"
 #include "sys/fd.hpp"
 
 namespace holdfast::cli {
@@ -21,6 +22,7 @@ struct Record {
     int pid = 0;        ///< of the supervisor
     std::string tier;
     std::string launch_digest;  ///< hex; empty: the tier has none
+    PcrTexts pcrs;              ///< at the guest's first instruction; empty: it has no vTPM
     std::uint64_t memory_bytes = 0;
     std::optional<std::uint64_t> clear_window_bytes;  ///< tiers that promise one
     std::uint32_t cpus = 0;

@@ -70,6 +70,7 @@ int show_status(const StatusOptions& options, const std::string& state_dir) {
                              record.cpus == 1 ? "" : "s"));
     row("encryption", fmt::format("{}: {}", record.tier, limit_of(record.tier)));
     if (!record.launch_digest.empty()) row("digest", printable(record.launch_digest));
+    if (!record.pcrs.empty()) row("measured", "into the PCRs of its vTPM: status --json has the values");
     if (const auto view = read_memory_view(memory)) {
         const auto& pages = view->now;
         row("window",

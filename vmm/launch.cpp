@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/launch.hpp"
 
+#include <algorithm>
+
 #include "sys/socket.hpp"
 #include "sys/wire/codec.hpp"
 #include "vmm/io/protocol.hpp"
@@ -14,7 +16,7 @@ constexpr std::uint16_t kOptionalFds = 1U << 1 | 1U << 3 | 1U << 9 | kTpmFds;
 constexpr std::uint16_t kAllFds = (1U << kLaunchFds.size()) - 1;
 
 enum class ReportKind : std::uint8_t { Started = 1, Ended = 2 };
-constexpr std::size_t kMaxReport = 1024;
+constexpr std::size_t kMaxReport = 4096;
 
 Result<bool> get_bool(WireReader& reader) {
     const auto value = HF_TRY(reader.get<std::uint8_t>());
@@ -58,6 +60,29 @@ Result<std::optional<Digest384>> get_digest(WireReader& reader) {
     Digest384 digest;
     for (std::byte& byte : digest) byte = std::byte{HF_TRY(reader.get<std::uint8_t>())};
     return std::optional{digest};
+}
+
+void put_pcrs(WireWriter& writer, std::span<const eventlog::PcrValue> pcrs) {
+    writer.put(static_cast<std::uint8_t>(pcrs.size()));
+    for (const eventlog::PcrValue& pcr : pcrs) {
+        writer.put(static_cast<std::uint8_t>(pcr.pcr));
+        writer.put(static_cast<std::uint16_t>(pcr.value.alg));
+        writer.put_bytes(pcr.value.bytes());
+    }
+}
+
+Result<std::vector<eventlog::PcrValue>> get_pcrs(WireReader& reader) {
+    std::vector<eventlog::PcrValue> pcrs(HF_TRY(reader.get<std::uint8_t>()));
+    for (eventlog::PcrValue& pcr : pcrs) {
+        pcr.pcr = HF_TRY(reader.get<std::uint8_t>());
+        const auto alg = tpm2::known_alg(HF_TRY(reader.get<std::uint16_t>()));
+        if (pcr.pcr >= tpm2::kPcrs || !alg) return peer_fault("PCR or bank that there is not");
+        pcr.value.alg = *alg;
+        const auto value = HF_TRY(reader.get_bytes());
+        if (value.size() != pcr.value.bytes().size()) return peer_fault("PCR of another size than its bank");
+        std::ranges::copy(value, pcr.value.storage.begin());
+    }
+    return pcrs;
 }
 
 void put_devices(WireWriter& writer, const LaunchConfig& config) {
@@ -178,6 +203,7 @@ Result<void> send_started(const UniqueFd& socket, const Started& started) {
     WireWriter writer;
     writer.put(static_cast<std::uint8_t>(ReportKind::Started));
     put_digest(writer, started.launch_digest);
+    put_pcrs(writer, started.pcrs);
     return send_message(socket, writer.bytes());
 }
 
@@ -198,7 +224,9 @@ Result<std::optional<VmmReport>> receive_report(const UniqueFd& socket) {
     const auto kind = static_cast<ReportKind>(HF_TRY(reader.get<std::uint8_t>()));
     switch (kind) {
         case ReportKind::Started:
-            report.started = Started{.launch_digest = HF_TRY(get_digest(reader))};
+            report.started.emplace();
+            report.started->launch_digest = HF_TRY(get_digest(reader));
+            report.started->pcrs = HF_TRY(get_pcrs(reader));
             break;
         case ReportKind::Ended: {
             const auto reason = static_cast<EndReason>(HF_TRY(reader.get<std::uint8_t>()));

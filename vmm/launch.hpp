@@ -15,6 +15,7 @@
 #include "sys/fd.hpp"
 #include "sys/result.hpp"
 #include "sys/sha2.hpp"
+#include "vtpm/eventlog/event_log.hpp"
 
 namespace holdfast::vmm {
 
@@ -104,6 +105,7 @@ enum class EndReason : std::uint8_t {
 /// The guest is about to run its first instruction (or paused before it).
 struct Started {
     std::optional<Digest384> launch_digest;  ///< none in tier `none`
+    std::vector<eventlog::PcrValue> pcrs;    ///< what was measured into the vTPM; empty if the VM has none
 };
 struct Ended {
     EndReason reason = EndReason::Failure;

@@ -67,8 +67,8 @@ Result<void> Machine::build() {
         std::move(fds_.control_listener), poller_,
         {.listener = number(Token::ControlListener), .session = number(Token::ControlSession)}, *this));
     const LoadedGuest guest = HF_TRY(load_guest(memory_, config_, fds_.kernel, fds_.initrd));
-    launch_digest_ = guest.launch_digest;
-    if (config_.expected_digest && launch_digest_ != config_.expected_digest) {
+    started_ = {.launch_digest = guest.launch_digest, .pcrs = HF_TRY(eventlog::replay_banks(guest.measured))};
+    if (config_.expected_digest && started_.launch_digest != config_.expected_digest) {
         return input_error(
             "what was loaded is not what was measured before: the kernel or initrd has changed");
     }

@@ -44,7 +44,7 @@ public:
     ~Machine() override;
 
     /// Of everything the guest was loaded with; none in tier `none`.
-    [[nodiscard]] const std::optional<Digest384>& launch_digest() const noexcept { return launch_digest_; }
+    [[nodiscard]] const Started& started() const noexcept { return started_; }
 
     /// Runs the guest until it ends, one way or another.
     Ended run();
@@ -111,7 +111,7 @@ private:
 
     std::unique_ptr<kvm::Vm> vm_;
     memcrypt::GuestMemory memory_;
-    std::optional<Digest384> launch_digest_;
+    Started started_;
     bus::Bus ports_;
     bus::Bus mmio_;
 

@@ -41,7 +41,7 @@ Result<void> launch_and_run(const UniqueFd& handover) {
     const auto machine =
         HF_TRY(Machine::create(launch.config, std::move(launch.fds), handover, std::move(self)));
     HF_TRY(sandbox::install(sandbox::policy::vmm_run, sandbox::Scope::AllThreads));
-    HF_TRY(send_started(handover, {.launch_digest = machine->launch_digest()}));
+    HF_TRY(send_started(handover, machine->started()));
     leave(handover, machine->run());
 }
 

@@ -72,40 +72,58 @@ std::optional<Error> Service::fatal() const {
 
 // ---- the gate
 
+Result<void> Service::release(const UniqueFd& to, std::span<const std::byte> reply,
+                              std::span<const std::byte> instead) {
+    const bool durable = HF_TRY(settle()) == Outcome::Newest;
+    return channel::send_within(to, durable ? reply : instead, kSendLimit);
+}
+
 Result<void> Service::release(const UniqueFd& to, std::span<const std::byte> reply) {
-    HF_TRY(settle());
-    return channel::send_within(to, reply, kSendLimit);
+    return release(to, reply, bytes_of(wire::Result{result::FAIL}));
 }
 
 Result<void> Service::release(const UniqueFd& to, std::uint32_t result) {
     return release(to, bytes_of(wire::Result{result}));
 }
 
-Result<void> Service::settle() {
-    if (!engine_.has_unsaved()) {
-        if (const auto ours = keeper_.confirm(); !ours) {
-            fatal_ = ours.error();
-            return ours.error();
-        }
-        return {};
-    }
-    if (const auto done = keeper_.commit(engine_.permanent().bytes()); !done) {
-        fatal_ = done.error();
-        return done.error();
-    }
+Result<void> Service::release_response(const UniqueFd& to, std::span<const std::byte> response) {
+    return release(to, response, bare_response(tpm::RC_NV_RATE));
+}
+
+Result<Outcome> Service::settle() {
+    if (HF_TRY(or_fatal(keeper_.retry())) == Outcome::PutOff) return Outcome::PutOff;
+    if (engine_.has_unsaved()) return store();
+    HF_TRY(or_fatal(keeper_.confirm()));
+    return Outcome::Newest;
+}
+
+/// What is put off is on disk all the same, and has a version.
+Result<Outcome> Service::store() {
+    const Outcome outcome = HF_TRY(or_fatal(keeper_.commit(engine_.permanent().bytes())));
     engine_.saved();
-    return {};
+    if (outcome == Outcome::PutOff) log::warn("vtpm.store_put_off");
+    return outcome;
+}
+
+template <typename T>
+Result<T> Service::or_fatal(Result<T> done) {
+    if (!done) fatal_ = done.error();
+    return done;
 }
 
 // ---- TPM commands
 
 Result<void> Service::run_command(const UniqueFd& to, std::span<std::byte> command) {
     const Lock lock{mutex_};
-    if (command.size() < kHeadBytes) return release(to, bare_response(tpm::RC_COMMAND_SIZE));
-    if (exported_ && !HF_TRY(come_back())) return release(to, bare_response(tpm::RC_FAILURE));
+    if (command.size() < kHeadBytes) return release_response(to, bare_response(tpm::RC_COMMAND_SIZE));
+    if (exported_ && !HF_TRY(come_back())) return release_response(to, bare_response(tpm::RC_FAILURE));
     const CommandHead head = head_of(command);
-    if (always_stores(head.code) && stores_.take(1, TokenBucket::Clock::now()) == 0) {
-        return release(to, bare_response(keeper_.is_anchored() ? tpm::RC_NV_RATE : tpm::RC_RETRY));
+    if (always_stores(head.code) && !HF_TRY(may_store())) {
+        return release_response(to, bare_response(keeper_.is_anchored() ? tpm::RC_NV_RATE : tpm::RC_RETRY));
+    }
+    // Nothing is run on top of a state that was put off.
+    if (HF_TRY(or_fatal(keeper_.retry())) == Outcome::PutOff) {
+        return release_response(to, bare_response(tpm::RC_NV_RATE));
     }
     const auto response = HF_TRY(process(command));
     const std::uint32_t code = head_of(response).code;
@@ -114,7 +132,12 @@ Result<void> Service::run_command(const UniqueFd& to, std::span<std::byte> comma
     if (code == tpm::RC_FAILURE && engine_.is_on() && !std::exchange(failed_, true)) {
         log::error("vtpm.failure_mode");
     }
-    return release(to, response);
+    return release_response(to, response);
+}
+
+Result<bool> Service::may_store() {
+    if (stores_.take(1, TokenBucket::Clock::now()) == 0) return false;
+    return or_fatal(keeper_.has_room());
 }
 
 // libtpms has a mark on disk before it tries an authorisation that dictionary attack protection counts, so
@@ -128,7 +151,7 @@ Result<std::span<const std::byte>> Service::process(std::span<std::byte> command
     std::memcpy(copy.data(), command.data(), copy.size());
     const auto response = engine_.process(command, locality_);
     if (head_of(response).code != tpm::RC_RETRY || !engine_.has_unsaved()) return response;
-    HF_TRY(settle());
+    if (HF_TRY(settle()) == Outcome::PutOff) return response;
     da_open_ = true;
     const auto outcome = engine_.process(copy, locality_);
     if (da_closes_.take(1, TokenBucket::Clock::now()) == 0) return outcome;
@@ -141,12 +164,13 @@ Result<void> Service::idle() {
     const Lock lock{mutex_};
     if (!da_open_ || exported_ || !engine_.is_on()) return {};
     orderly_shutdown();
-    return settle();
+    HF_TRY(settle());
+    return {};
 }
 
 Result<void> Service::refuse_command(const UniqueFd& to, std::uint32_t code) {
     const Lock lock{mutex_};
-    return release(to, bare_response(code));
+    return release_response(to, bare_response(code));
 }
 
 void Service::orderly_shutdown() {
@@ -184,10 +208,7 @@ Result<bool> Service::come_back() {
         HF_TRY(keeper_.release());
         return false;
     }
-    if (const auto done = keeper_.commit(engine_.permanent().bytes()); !done) {
-        fatal_ = done.error();
-        return done.error();
-    }
+    HF_TRY(store());
     exported_ = false;
     return true;
 }
@@ -206,14 +227,11 @@ Result<void> Service::switch_on() {
     da_open_ = resume.has_value();  // perhaps
     if (!resume) return {};
     // Used once: with the next version on disk, the volatile state fits no more.
-    if (const auto done = keeper_.commit(engine_.permanent().bytes()); !done) {
-        fatal_ = done.error();
-        return done.error();
-    }
-    engine_.saved();
+    HF_TRY(store());
     return {};
 }
 
+/// What is put off then was never answered for: the next start goes on with it, or with what was before it.
 Result<void> Service::switch_off() {
     if (exported_) {  // the state is somebody else's now
         engine_.saved();
@@ -320,7 +338,7 @@ Result<void> Service::hash_end(const UniqueFd& to) {
 Result<std::vector<std::byte>> Service::export_blob(channel::BlobType type) {
     if (!engine_.is_on() || exported_) return guest_fault("the TPM is off");
     if (keeper_.is_anchored()) return guest_fault("an anchored vTPM does not migrate in this version");
-    HF_TRY(settle());
+    HF_TRY(settle());  // never put off: only an anchor does that
     if (type == channel::BlobType::Permanent) {
         return keeper_.seal(SealedType::Permanent, engine_.permanent().bytes());
     }

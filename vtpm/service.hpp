@@ -62,10 +62,19 @@ public:
     [[nodiscard]] std::optional<Error> fatal() const;
 
 private:
-    /// The one way out. A reply leaves when the state it speaks of is durable, and not before.
+    /// The one way out. A reply leaves when the state it speaks of is durable, and not before; if that is put
+    /// off, `instead` leaves, which speaks of none.
+    Result<void> release(const UniqueFd& to, std::span<const std::byte> reply,
+                         std::span<const std::byte> instead) HF_REQUIRES(mutex_);
     Result<void> release(const UniqueFd& to, std::span<const std::byte> reply) HF_REQUIRES(mutex_);
     Result<void> release(const UniqueFd& to, std::uint32_t result) HF_REQUIRES(mutex_);
-    Result<void> settle() HF_REQUIRES(mutex_);
+    Result<void> release_response(const UniqueFd& to, std::span<const std::byte> response)
+        HF_REQUIRES(mutex_);
+    Result<Outcome> settle() HF_REQUIRES(mutex_);
+    Result<Outcome> store() HF_REQUIRES(mutex_);
+    template <typename T>
+    Result<T> or_fatal(Result<T> done) HF_REQUIRES(mutex_);
+    Result<bool> may_store() HF_REQUIRES(mutex_);
     Result<bool> take_state() HF_REQUIRES(mutex_);
     Result<bool> come_back() HF_REQUIRES(mutex_);
     Result<void> switch_on() HF_REQUIRES(mutex_);

@@ -367,19 +367,32 @@ void zipf() {
         "of none + misses x (bare fault + scattered unmap)");
 }
 
+double pause_us(std::uint32_t pages, Suite suite) {
+    const Sealed sealed{pages, pages, {.seal_after = std::chrono::milliseconds{0}, .suite = suite}};
+    return seconds_of([&] { must(sealed.pager->seal_all()); }) * 1e6 / pages;
+}
+
+/// Of as many pages that were touched, all at once.
+double whole_unmap_us(std::uint32_t pages) {
+    const UniqueFd ram = must(sealed_memfd("touched", pages * kPageSize));
+    const Views views = must(Views::create(ram, pages * kPageSize, device(), {}, 1));
+    must(views.populate(0, pages));
+    must(views.map(0, pages));
+    g_sink = g_sink + visit_all(views.guest(), visits_of(Pattern::Sequential, pages, pages));
+    return seconds_of([&] { must(views.unmap_all()); }) * 1e6 / pages;
+}
+
 void seal() {
     constexpr std::uint32_t kPages = 65'536;  // 256 MiB
+    constexpr int kTurns = 9;
     for (const Suite suite : {Suite::Aegis256x2, Suite::Aes256Gcm}) {
-        const Sealed sealed{kPages, kPages, {.seal_after = std::chrono::milliseconds{0}, .suite = suite}};
-        const double pause = seconds_of([&] { must(sealed.pager->seal_all()); }) * 1e6 / kPages;
-        const double cipher = parts(suite).seal;
-        // Unmapping alone, of as many pages that were touched.
-        const UniqueFd ram = must(sealed_memfd("touched", kPages * kPageSize));
-        const Views views = must(Views::create(ram, kPages * kPageSize, device(), {}, 1));
-        must(views.populate(0, kPages));
-        must(views.map(0, kPages));
-        g_sink = g_sink + visit_all(views.guest(), visits_of(Pattern::Sequential, kPages, kPages));
-        const double unmap = seconds_of([&] { must(views.unmap_all()); }) * 1e6 / kPages;
+        std::vector<double> pauses, ciphers, unmaps;
+        for (int turn = 0; turn < kTurns; ++turn) {
+            pauses.push_back(pause_us(kPages, suite));
+            ciphers.push_back(parts(suite).seal);
+            unmaps.push_back(whole_unmap_us(kPages));
+        }
+        const double pause = median(pauses), cipher = median(ciphers), unmap = median(unmaps);
         const std::string name = "seal." + std::string{memcrypt::suite_name(suite)};
         say(name + ".page", pause, "us");
         say(name + ".cipher", cipher, "us");

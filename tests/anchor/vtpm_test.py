@@ -9,6 +9,7 @@ import random
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -245,6 +246,27 @@ class Anchored(unittest.TestCase):
             self.refused('a worker of this vTPM is connected already')
             first.stop()
 
+    def test_spent_budget_refuses_stores_and_nothing_else(self):
+        self.create()
+        self.host.stop_anchor()
+        self.host.serve_anchor('--daily-budget', '2')
+        with self.serve() as served:
+            with booted(self.socket) as client:
+                client.good(nv_define(INDEX, 8))
+                for count in range(2 * 256):
+                    value = count.to_bytes(8, 'big')
+                    code = code_of(client.run(nv_write(INDEX, value)))
+                    if code != 0:
+                        break
+                    newest = value
+                self.assertEqual(code, RC_NV_RATE)
+                self.assertEqual(nv_data(client.good(nv_read(INDEX, 8))), newest)
+                client.good(pcr_read(0))
+            self.assertEqual(served.stop(), 0)
+        self.host.stop_anchor()
+        self.host.serve_anchor()
+        self.assertEqual(self.value(), newest)
+
     def test_running_vtpm_waits_for_its_anchor_and_goes_on(self):
         self.create()
         with self.serve() as served:
@@ -359,7 +381,8 @@ class Anchored(unittest.TestCase):
         client = self.addClient()
         self.host.stop_anchor()
         before = self.host.file().read_bytes()
-        client.data.sendall(nv_write(INDEX, b'orphaned'))
+        # A store that it does not ask the anchor about first: the orderly shutdown's.
+        client.control.sendall(struct.pack('>I', STOP))
         watch = time.monotonic() + DEADLINE
         while self.host.file().read_bytes()[8192:] == before[8192:]:  # both slots are its own to write, and it tells nobody
             self.assertLess(time.monotonic(), watch)

@@ -45,6 +45,13 @@ class Endings(CliTest):
         self.cli('run', 'n', '--detach', *self.guest('idle'))
         self.assertIsNone(self.status('n')['launch_digest'])
 
+    def test_pcrs_are_shown_where_something_was_measured(self):
+        shown = json.loads(self.cli('run', 'd', '--detach', '--json', *self.guest('idle pcrs')).stdout)
+        self.assertEqual(shown['pcrs'], {'sha384': {'9': 'cd' * 48}})
+        self.assertEqual(self.status('d')['pcrs'], {'sha384': {'9': 'cd' * 48}})
+        self.cli('run', 'n', '--detach', *self.guest('idle'))
+        self.assertNotIn('pcrs', self.status('n'))
+
     def test_second_boot_is_told_the_digest_of_the_first(self):
         for do in ('reboot digest', 'reboot'):
             name = do.replace(' ', '-')

@@ -80,6 +80,10 @@ int be_vmm(const UniqueFd& socket) {
     if (asked("do=die-early")) ::raise(SIGKILL);
     holdfast::vmm::Started started;
     if (asked("digest")) started.launch_digest.emplace().fill(std::byte{0xab});
+    if (asked("pcrs")) {
+        started.pcrs.push_back({.pcr = 9, .value = {.alg = holdfast::tpm2::Alg::SHA384}});
+        started.pcrs.back().value.storage.fill(std::byte{0xcd});
+    }
     if (!holdfast::vmm::send_started(socket, started)) return 1;
     say(launch->fds.console, "guest says hello\n");
     if (asked("do=poweroff")) return end(socket, EndReason::PowerOff, "");

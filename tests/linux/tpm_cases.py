@@ -81,6 +81,8 @@ def boots_measured(vm, kernel, log):
         assert sorted(expected) == ["sha256", "sha384"] and set(expected["sha256"]) == set(MEASURED.split(",")), expected
         pcrs = read_pcrs(vm)
         assert pcrs == expected, f"in the guest {pcrs}, expected {expected}"
+        shown = json.loads(cli("status", vm.name, "--json"))["pcrs"]
+        assert shown == expected, f"in status {shown}, expected {expected}"
     with behaviour(f"tpm: the event log in securityfs is parsed by tpm2_eventlog and replays to the PCRs ({kernel})"):
         vm.sh("mount -t securityfs s /sys/kernel/security 2>/dev/null; true")
         from_log, text = replayed(fetch(vm, LOG, log))

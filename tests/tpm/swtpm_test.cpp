@@ -63,7 +63,7 @@ TEST_F(SwtpmTest, AnswersEachControlRequest) {
     EXPECT_TRUE(tpm.set_locality(0)) << "behind the answer to cancel";
     EXPECT_TRUE(tpm.request_cancel());
     EXPECT_TRUE(tpm.request_cancel()) << "not before the first is answered";
-    EXPECT_TRUE(tpm.settle());
+    EXPECT_TRUE(tpm.finish());
     EXPECT_TRUE(tpm.shutdown());
 }
 

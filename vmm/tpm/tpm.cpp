@@ -133,7 +133,7 @@ void Tpm::loop() noexcept {
         }
     }
     if (lost_) return;
-    if (const auto settled = client_.settle(); !settled) log::warn("tpm.settle", settled.error());
+    if (const auto finished = client_.finish(); !finished) log::warn("tpm.not_finished", finished.error());
 }
 
 Result<void> Tpm::on_wake() {

@@ -65,6 +65,7 @@ void put(WireWriter& writer, const EvidenceAsk& ask) {
 void put(WireWriter&, const StatusAsk&) {}
 void put(WireWriter&, const CheckpointAsk&) {}
 void put(WireWriter& writer, const LeafAsk& ask) { put(writer, ask.vm); }
+void put(WireWriter&, const RoomAsk&) {}
 void put(WireWriter& writer, const ReanchorAsk& ask) {
     put(writer, ask.vm);
     put(writer, ask.accepted);
@@ -99,6 +100,7 @@ void put(WireWriter& writer, const LeafAnswer& answer) {
     put(writer, encode(answer.leaf));
     put(writer, answer.anchor);
 }
+void put(WireWriter& writer, const Room& answer) { writer.put(static_cast<std::uint8_t>(answer.is_there)); }
 
 template <typename Variant>
 std::vector<std::byte> encode_variant(const Variant& message) {
@@ -183,6 +185,7 @@ Result<Ask> get_ask(WireReader& reader) {
         case index_of<CheckpointAsk, Ask>(): return Ask{CheckpointAsk{}};
         case index_of<LeafAsk, Ask>(): return Ask{LeafAsk{HF_TRY(get_array<VmId>(reader))}};
         case index_of<ReanchorAsk, Ask>(): return Ask{HF_TRY(get_reanchor(reader))};
+        case index_of<RoomAsk, Ask>(): return Ask{RoomAsk{}};
         default: return peer_fault("unknown question to the anchor");
     }
 }
@@ -213,6 +216,7 @@ Result<Answer> get_answer(WireReader& reader) {
             answer.anchor = HF_TRY(get_array<Digest>(reader));
             return Answer{answer};
         }
+        case index_of<Room, Answer>(): return Answer{Room{HF_TRY(get_bool(reader))}};
         default: return peer_fault("unknown answer of the anchor");
     }
 }

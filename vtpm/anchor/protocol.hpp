@@ -51,6 +51,8 @@ struct CheckpointAsk {};
 struct LeafAsk {
     VmId vm{};
 };
+/// Whether a commit would be denied for the budget now.
+struct RoomAsk {};
 /// The tenant accepts this state in place of the newest: reanchor.hpp says what is signed.
 struct ReanchorAsk {
     VmId vm{};
@@ -61,7 +63,7 @@ struct ReanchorAsk {
 inline constexpr std::size_t kMaxTenantKey = 128;
 inline constexpr std::size_t kMaxSignature = 80;
 using Ask = std::variant<StartAsk, AttachAsk, CommitAsk, StopAsk, EvidenceAsk, StatusAsk, CheckpointAsk,
-                         LeafAsk, ReanchorAsk>;
+                         LeafAsk, ReanchorAsk, RoomAsk>;
 
 enum class Denial : std::uint8_t {
     AlreadyRunning = 1,  ///< a worker of this vTPM is connected
@@ -114,7 +116,10 @@ struct LeafAnswer {
     Leaf leaf;
     Digest anchor{};  ///< SHA-256 of the attestation key's TPM2B_PUBLIC
 };
-using Answer = std::variant<Granted, Committed, Denied, Evidence, StatusAnswer, LeafAnswer>;
+struct Room {
+    bool is_there = false;
+};
+using Answer = std::variant<Granted, Committed, Denied, Evidence, StatusAnswer, LeafAnswer, Room>;
 
 inline constexpr std::size_t kMaxAskBytes = 512;
 inline constexpr std::size_t kMaxAnswerBytes = 16 << 10;

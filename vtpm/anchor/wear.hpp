@@ -30,10 +30,15 @@ public:
     WearBudget(std::uint64_t daily, std::uint64_t jump_bits, Clock::time_point now) noexcept
         : daily_{daily}, steps_a_write_{jump_bits + 1}, day_{now} {}
 
-    /// Half of the budget is for O, in increments; the rest stays for checkpoints and starts.
+    /// O, in increments, has half of the budget; the rest stays for checkpoints and starts.
     [[nodiscard]] bool allows_commit(Clock::time_point now) noexcept {
         turn(now);
         return daily_ == 0 || o_ < daily_ * steps_a_write_ / 2;
+    }
+    /// A quarter stays for stores that nobody can ask about before: a TPM makes some unbidden.
+    [[nodiscard]] bool has_room(Clock::time_point now) noexcept {
+        turn(now);
+        return daily_ == 0 || o_ < daily_ * steps_a_write_ / 4;
     }
     [[nodiscard]] bool allows_checkpoint(Clock::time_point now) noexcept {
         turn(now);

@@ -153,6 +153,7 @@ Result<void> Client::settle() {
 Result<void> Client::send(std::span<const std::byte> command) {
     check(command.size() >= kTpmHeaderBytes && command.size() <= kMaxTpmBuffer, "size of a TPM command");
     received_ = 0;
+    response_due_ = true;
     return send_whole(data_, command);
 }
 
@@ -169,7 +170,10 @@ Result<std::optional<std::span<const std::byte>>> Client::receive() {
                 return peer_fault("the vTPM sends a response of an impossible size");
             }
         }
-        if (received_ == wanted) return Whole{std::span{response_}.first(wanted)};
+        if (received_ == wanted) {
+            response_due_ = false;
+            return Whole{std::span{response_}.first(wanted)};
+        }
         const auto room = std::span{response_}.subspan(received_, wanted - received_);
         const std::size_t got = HF_TRY(read_some(data_, room));
         if (got == 0) return Whole{};
@@ -179,6 +183,18 @@ Result<std::optional<std::span<const std::byte>>> Client::receive() {
 
 Result<std::span<const std::byte>> Client::transact(std::span<const std::byte> command) {
     HF_TRY(send(command));
+    return await_response();
+}
+
+Result<void> Client::finish() {
+    if (response_due_) {
+        HF_TRY(request_cancel());
+        HF_TRY(await_response());
+    }
+    return settle();
+}
+
+Result<std::span<const std::byte>> Client::await_response() {
     const Clock::time_point deadline = Clock::now() + kPatience;
     while (true) {
         if (const auto whole = HF_TRY(receive())) return *whole;

@@ -42,8 +42,6 @@ public:
     /// Returns at once: a server with one thread (swtpm) answers when the command has ended, and takes two
     /// requests that wait for one. So while an answer is due, another cancel is not sent.
     Result<void> request_cancel();
-    /// Waits for what is due, so that the next client of the sockets does not meet it.
-    Result<void> settle();
 
     /// Sends a whole command of 10 to kMaxTpmBuffer bytes. One at a time: its response comes first.
     Result<void> send(std::span<const std::byte> command);
@@ -52,6 +50,9 @@ public:
     /// send(), then receive() until done, for firmware that has nothing else to do. A vTPM that does not
     /// answer for a minute is lost.
     Result<std::span<const std::byte>> transact(std::span<const std::byte> command);
+    /// For the end: cancels the command that was sent, if its response has not been received whole, and waits
+    /// for what is due, so that the next client of the sockets meets neither.
+    Result<void> finish();
     /// Drops what an earlier client has not taken. Only while stopped: then nothing more can come.
     Result<void> discard_stale();
 
@@ -61,10 +62,13 @@ public:
 private:
     template <typename Answer>
     Result<Answer> ask(Command command, std::span<const std::byte> arguments = {});
+    Result<void> settle();
+    Result<std::span<const std::byte>> await_response();
 
     UniqueFd control_;
     UniqueFd data_;
-    bool answer_due_ = false;  ///< to request_cancel(), not yet read
+    bool answer_due_ = false;    ///< to request_cancel(), not yet read
+    bool response_due_ = false;  ///< to send(), not yet received whole
     Buffer response_{};
     std::size_t received_ = 0;  ///< of response_
 };

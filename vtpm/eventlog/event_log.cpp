@@ -224,4 +224,15 @@ Result<Pcrs> replay(std::span<const Event> events, tpm2::Alg bank) {
     return pcrs;
 }
 
+Result<std::vector<PcrValue>> replay_banks(std::span<const Event> events) {
+    std::vector<PcrValue> values;
+    for (const tpm2::Alg bank : kBanks) {
+        const Pcrs pcrs = HF_TRY(replay(events, bank));
+        for (std::uint32_t pcr = 0; pcr < pcrs.size(); ++pcr) {
+            if (pcrs[pcr]) values.push_back({.pcr = pcr, .value = *pcrs[pcr]});
+        }
+    }
+    return values;
+}
+
 }  // namespace holdfast::eventlog

@@ -64,4 +64,11 @@ inline constexpr std::size_t kMaxLogBytes = 1U << 20;  ///< what decode() looks 
 using Pcrs = std::vector<std::optional<tpm2::Digest>>;
 [[nodiscard]] Result<Pcrs> replay(std::span<const Event> events, tpm2::Alg bank);
 
+struct PcrValue {
+    std::uint32_t pcr = 0;
+    tpm2::Digest value;
+};
+/// The PCRs that `events` extend, in each of kBanks.
+[[nodiscard]] Result<std::vector<PcrValue>> replay_banks(std::span<const Event> events);
+
 }  // namespace holdfast::eventlog

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include <openssl/rand.h>
 #include <poll.h>
@@ -18,9 +19,9 @@ using anchor::Denial;
 // The anchor hears of a worker's end a moment after it: a VM may be started again at once.
 constexpr int kStartTries = 100;
 constexpr int kStartPauseMs = 20;
-// A store that the anchor puts off for its rate waits for a token or two; one that it puts off for the
-// day's budget would wait until tomorrow.
-constexpr int kStoreTries = 100;
+// A store that the anchor denies for its rate waits for a token or two; one that it denies for the day's
+// budget would wait until tomorrow.
+constexpr int kStoreTries = 10;
 constexpr int kStorePauseMs = 50;
 
 // SAFETY: bytes as unsigned char, for a C interface.
@@ -71,41 +72,61 @@ Result<anchor::Granted> Anchored::start() {
     }
 }
 
-Result<void> Anchored::commit(std::uint64_t version, std::span<const std::byte> sealed) {
+Result<Outcome> Anchored::commit(std::uint64_t version, std::span<const std::byte> sealed) {
     HF_TRY(disk_->commit(version, sealed));
-    return make_newest({.version = version, .permanent = HF_TRY(digest_of(sealed)), .volatile_state = {}});
+    pending_ = {.version = version, .permanent = HF_TRY(digest_of(sealed)), .volatile_state = {}};
+    return make_newest(kStoreTries);
 }
 
-Result<void> Anchored::make_newest(const anchor::State& next) {
-    // The first one strictly: a power cut must not make it unknown that there is a state.
-    const anchor::CommitAsk question{.next = next, .strict = held_.version == 0};
-    for (int tries = 1; tries <= kStoreTries;) {
-        const auto answer = anchor::ask(anchor_, question);
+Result<Outcome> Anchored::retry() { return make_newest(1); }
+
+Result<Outcome> Anchored::make_newest(int tries) {
+    while (pending_) {
+        // The first one strictly: a power cut must not make it unknown that there is a state.
+        const auto answer =
+            anchor::ask(anchor_, anchor::CommitAsk{.next = *pending_, .strict = held_.version == 0});
         if (!answer) {
-            if (HF_TRY(attach(next))) break;
+            HF_TRY(attach());
             continue;
         }
-        if (std::holds_alternative<anchor::Committed>(*answer)) break;
+        if (std::holds_alternative<anchor::Committed>(*answer)) {
+            held_ = *std::exchange(pending_, std::nullopt);
+            break;
+        }
         const auto* const no = std::get_if<anchor::Denied>(&*answer);
         if (no == nullptr) return peer_fault("the anchor answers something else");
-        if (no->why != Denial::OverBudget || tries == kStoreTries) return denied(no->why);
-        ++tries;
+        if (no->why != Denial::OverBudget) return denied(no->why);
+        if (--tries == 0) return Outcome::PutOff;
         hung_up(anchor_, kStorePauseMs);
     }
-    held_ = next;
-    return {};
+    return Outcome::Newest;
 }
 
-Result<bool> Anchored::attach(const std::optional<anchor::State>& pending) {
+Result<bool> Anchored::has_room() {
+    while (true) {
+        const auto answer = anchor::ask(anchor_, anchor::RoomAsk{});
+        if (!answer) {
+            HF_TRY(attach());
+            continue;
+        }
+        if (const auto* room = std::get_if<anchor::Room>(&*answer)) return room->is_there;
+        return peer_fault("the anchor answers something else");
+    }
+}
+
+Result<void> Anchored::attach() {
     // Bounded by the lives of anchors: connect() waits until there is one.
     while (true) {
         anchor_ = HF_TRY(connect());
         auto answer = anchor::ask(
-            anchor_, anchor::AttachAsk{.vm = vm_, .instance = instance_, .held = held_, .pending = pending});
+            anchor_, anchor::AttachAsk{.vm = vm_, .instance = instance_, .held = held_, .pending = pending_});
         if (!answer) continue;
         if (auto* granted = std::get_if<anchor::Granted>(&*answer)) {
             wipe(granted->key);  // held already
-            return pending && granted->leaf.version == pending->version;
+            if (pending_ && granted->leaf.version == pending_->version) {
+                held_ = *std::exchange(pending_, std::nullopt);
+            }
+            return {};
         }
         const auto* const no = std::get_if<anchor::Denied>(&*answer);
         return no != nullptr ? denied(no->why) : peer_fault("the anchor answers something else");
@@ -114,8 +135,7 @@ Result<bool> Anchored::attach(const std::optional<anchor::State>& pending) {
 
 Result<void> Anchored::confirm() {
     if (!hung_up(anchor_, 0)) return {};
-    HF_TRY(attach({}));
-    return {};
+    return attach();
 }
 
 Result<void> Anchored::stop() {

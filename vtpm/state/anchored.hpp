@@ -26,7 +26,9 @@ public:
     Result<anchor::Granted> start();
     /// What was found on disk and is the newest.
     void hold(const anchor::State& state) noexcept { held_ = state; }
-    Result<void> commit(std::uint64_t version, std::span<const std::byte> sealed) override;
+    Result<Outcome> commit(std::uint64_t version, std::span<const std::byte> sealed) override;
+    Result<Outcome> retry() override;
+    Result<bool> has_room() override;
     /// Whether this is still the instance that runs the vTPM, as far as the anchor has told.
     Result<void> confirm();
     /// An orderly end: the ledger says stopped.
@@ -37,16 +39,17 @@ private:
     Anchored(UniqueFd door, const Id& vm, const anchor::Digest& tenant, Commit& disk) noexcept
         : door_{std::move(door)}, vm_{vm}, tenant_{tenant}, disk_{&disk} {}
     Result<UniqueFd> connect();
-    /// Comes back after the anchor did. True: `pending` had been committed.
-    Result<bool> attach(const std::optional<anchor::State>& pending);
-    Result<void> make_newest(const anchor::State& next);
+    /// Comes back after the anchor did; then what was pending may have become what is held.
+    Result<void> attach();
+    Result<Outcome> make_newest(int tries);
 
     UniqueFd door_;
     UniqueFd anchor_;
     anchor::VmId vm_;
     anchor::Digest tenant_;
     anchor::InstanceId instance_{};
-    anchor::State held_;
+    anchor::State held_;                    ///< the newest
+    std::optional<anchor::State> pending_;  ///< on disk, and not yet the newest
     Commit* disk_;
 };
 

@@ -68,16 +68,18 @@ Result<StateBlob> Keeper::bring_in(const StoreClient::Opened& stored, Sealer anc
     }
     sealer_ = std::move(anchored);
     open_ = true;
-    if (version_ > 0) HF_TRY(commit(plain.bytes()));
+    if (version_ > 0 && HF_TRY(commit(plain.bytes())) == Outcome::PutOff) {
+        return input_error("the anchor takes no new vTPM now: its budget of the day is spent");
+    }
     return plain;
 }
 
-Result<void> Keeper::commit(std::span<const std::byte> permanent) {
+Result<Outcome> Keeper::commit(std::span<const std::byte> permanent) {
     if (!open_) return input_error("the state is not this process's");
     const auto sealed = HF_TRY(sealer_.seal(SealedType::Permanent, version_ + 1, permanent));
-    HF_TRY(commit_.commit(version_ + 1, sealed));
+    const Outcome outcome = HF_TRY(commit_.commit(version_ + 1, sealed));
     ++version_;
-    return {};
+    return outcome;
 }
 
 Result<void> Keeper::release() {

@@ -33,8 +33,10 @@ public:
     [[nodiscard]] bool is_anchored() const noexcept { return anchored_ != nullptr; }
     [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
 
-    /// Returns when `permanent` is the state that a restart finds.
-    Result<void> commit(std::span<const std::byte> permanent);
+    /// Makes `permanent` the state that a restart finds: Commit::commit().
+    Result<Outcome> commit(std::span<const std::byte> permanent);
+    Result<Outcome> retry() { return commit_.retry(); }
+    Result<bool> has_room() { return commit_.has_room(); }
     /// Nobody else goes on from this state. Before each reply that no commit stands before.
     Result<void> confirm() { return anchored_ != nullptr && open_ ? anchored_->confirm() : Result<void>{}; }
     /// An orderly end.

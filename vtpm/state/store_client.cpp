@@ -52,12 +52,12 @@ Result<StoreClient::Opened> StoreClient::go_back() {
     return answer;
 }
 
-Result<void> StoreClient::commit(std::uint64_t version, std::span<const std::byte> sealed) {
+Result<Outcome> StoreClient::commit(std::uint64_t version, std::span<const std::byte> sealed) {
     const auto answer = HF_TRY(ask(Operation::Write, version, sealed));
     if (answer.status != Status::Ok || answer.version != version) {
         return peer_fault("the state service refuses a version");
     }
-    return {};
+    return Outcome::Newest;
 }
 
 Result<void> StoreClient::release() {

@@ -25,7 +25,7 @@ public:
     Result<Opened> open();
     /// After open(), for a version that was never answered for: the one before it.
     Result<Opened> go_back();
-    Result<void> commit(std::uint64_t version, std::span<const std::byte> sealed) override;
+    Result<Outcome> commit(std::uint64_t version, std::span<const std::byte> sealed) override;
     Result<void> release();
     [[nodiscard]] const UniqueFd& socket() const noexcept { return socket_; }
 

@@ -18,14 +18,24 @@ namespace {
 class WatchedCommit final : public Commit {
 public:
     WatchedCommit(StoreClient& store, const UniqueFd& client) : store_{store}, client_{client} {}
-    Result<void> commit(std::uint64_t version, std::span<const std::byte> sealed) override {
+    Result<Outcome> commit(std::uint64_t version, std::span<const std::byte> sealed) override {
         std::byte peeked{};
         early |= ::recv(client_.get(), &peeked, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
         ++commits;
         if (fail) return Error{Fault::Os, EIO, "sync the state file"};
-        return store_.commit(version, sealed);
+        const auto done = store_.commit(version, sealed);
+        if (done) put_off = over_budget;
+        return done && put_off ? Outcome::PutOff : done;
     }
+    Result<Outcome> retry() override {
+        put_off = put_off && over_budget;
+        return put_off ? Outcome::PutOff : Outcome::Newest;
+    }
+    Result<bool> has_room() override { return !out_of_room; }
     int commits = 0;
+    bool over_budget = false;
+    bool out_of_room = false;
+    bool put_off = false;
     bool early = false;
     bool fail = false;
 
@@ -122,6 +132,25 @@ TEST_F(ServiceTest, StateThatCannotBeMadeDurableIsNeverAnsweredFor) {
     EXPECT_FALSE(service->refuse_command(theirs, tpm::RC_FAILURE));
     EXPECT_FALSE(service->answer(theirs, 0));
     EXPECT_FALSE(answered());
+}
+
+TEST_F(ServiceTest, WhatIsPutOffIsNotAnsweredForAndNothingRunsOnTopOfIt) {
+    commit->over_budget = true;
+    EXPECT_EQ(run(kDefine), tpm::RC_NV_RATE);
+    EXPECT_EQ(run(kGetRandom), tpm::RC_NV_RATE);
+    EXPECT_EQ(commit->commits, 1);
+    commit->over_budget = false;
+    EXPECT_EQ(run(kGetRandom), 0U);
+    EXPECT_EQ(run(kDefine), 0x14cU) << "TPM_RC_NV_DEFINED: it was done";
+}
+
+TEST_F(ServiceTest, WithoutRoomStoringCommandsAreRefusedBeforeTheyRunAndOthersAreNot) {
+    commit->out_of_room = true;
+    EXPECT_EQ(run(kDefine), tpm::RC_RETRY);  // RC_NV_RATE is for anchored ones
+    EXPECT_EQ(run(kGetRandom), 0U);
+    EXPECT_EQ(commit->commits, 0);
+    commit->out_of_room = false;
+    EXPECT_EQ(run(kDefine), 0U);
 }
 
 TEST_F(ServiceTest, SwitchingOffIsOrderlyAndDurableBeforeItIsAnswered) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <future>
 #include <thread>
 
 #include "fake_vtpm.hpp"
@@ -23,6 +24,8 @@ constexpr std::uint64_t kCtrlStart = 0x4c;
 class TpmTest : public testing::Test {
 protected:
     void SetUp() override {
+        next_control = vtpm.control_client.duplicate().value();
+        next_data = vtpm.data_client.duplicate().value();
         tpm = Tpm::create(std::move(vtpm.control_client), std::move(vtpm.data_client)).value();
         tpm->start();
         set(kLocCtrl, 1);
@@ -53,6 +56,8 @@ protected:
     const tpm2::Message command = tpm2::get_pcr_banks();
     FakeVtpm vtpm;
     std::unique_ptr<Tpm> tpm;
+    UniqueFd next_control;  ///< the same sockets, for the VMM after a reboot of the guest
+    UniqueFd next_data;
 };
 
 TEST_F(TpmTest, CommandAndResponseAreCarriedWhole) {
@@ -141,10 +146,20 @@ TEST_F(TpmTest, AnswerThatNobodyAskedForLosesTheVtpm) {
     EXPECT_EQ(get(kCtrlSts), 1U);
 }
 
-TEST_F(TpmTest, EndsWhileACommandIsUnderWay) {
+TEST_F(TpmTest, LeavesNothingOfACommandThatIsUnderWayToTheNextVmm) {
     start(command);
-    FakeVtpm::take(vtpm.data, command.size());
-    tpm.reset();
+    EXPECT_EQ(FakeVtpm::take(vtpm.data, command.size()), command);
+    const auto end = std::async(std::launch::async, [this] { tpm.reset(); });
+    const vtpm::channel::wire::Request cancel{
+        static_cast<std::uint32_t>(vtpm::channel::Command::CANCEL_TPM_CMD)};
+    const auto asked = FakeVtpm::take(vtpm.control, sizeof cancel);
+    EXPECT_TRUE(std::ranges::equal(asked, std::as_bytes(std::span{&cancel, 1})));
+    FakeVtpm::give(vtpm.data, tpm2::bare_response(tpm2::rc::FAILURE));
+    const std::array<std::byte, sizeof(vtpm::channel::wire::Result)> success{};
+    FakeVtpm::give(vtpm.control, success);
+    end.wait();
+    EXPECT_TRUE(FakeVtpm::is_quiet(next_data));
+    EXPECT_TRUE(FakeVtpm::is_quiet(next_control));
 }
 
 }  // namespace

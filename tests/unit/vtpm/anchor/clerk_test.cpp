@@ -193,7 +193,9 @@ TEST_F(ClerkTest, BudgetOfADayHoldsAndTheNextDayBegins) {
     EXPECT_GT(made, 256U);
     EXPECT_LE(made, 3U * 256);
     EXPECT_EQ(denial(stored(1, made + 1)), Denial::OverBudget);
+    EXPECT_FALSE(std::get<Room>(answer(1, RoomAsk{})).is_there);
     now += std::chrono::hours{25};
+    EXPECT_TRUE(std::get<Room>(answer(1, RoomAsk{})).is_there);
     EXPECT_FALSE(denial(stored(1, made + 1)));
 }
 
@@ -219,6 +221,7 @@ TEST(ProtocolTest, MessagesComeBackAndNothingElseDecodes) {
                                 StatusAsk{},
                                 CheckpointAsk{},
                                 LeafAsk{.vm = vm_id(2)},
+                                RoomAsk{},
                                 ReanchorAsk{.vm = vm_id(2),
                                             .accepted = {.version = 3},
                                             .tenant_key = std::vector<std::byte>(kMaxTenantKey),

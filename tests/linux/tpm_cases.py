@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Debian guest with a TPM: binding, measured boot, what tpm2-tools do in it, and a vTPM that dies."""
 import base64
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 
 from report import behaviour
-from vm import DEADLINE, Vm, cli, shape
+from vm import DEADLINE, HOLDFAST, Vm, cli, shape
 
 # tpm2-tools of the host, with the libraries they need, unpacked into the guest's /bin.
 TOOLS = """T() { /bin/ld-linux-x86-64.so.2 --library-path /bin /bin/tpm2 "$@"; }; export TPM2TOOLS_TCTI=device:/dev/tpmrm0"""
@@ -168,4 +171,64 @@ def tpm():
                     vm.power_off()
                 else:
                     cli("kill", vm.name)
+
+    with anchor():
+        with behaviour("tpm: with an anchor, a VM's TPM is anchored by default"):
+            old = on_disk()
+            with guest("vmlinux-6.12") as vm:
+                vm.ready()
+                vm.sh(TOOLS)
+                vm.sh("echo -n anchored | T nvwrite -Q 0x1500016 -C o -i-")
+                status = json.loads(cli("anchor", "status", "--json"))
+                assert (status["vtpms"], status["running"]) == (1, 1), status
+                vm.power_off()
+        with behaviour("tpm: and an old copy of its state is refused"):
+            newest = on_disk()
+            put_on_disk(old)
+            with guest("vmlinux-6.12") as vm:
+                assert vm.wait() == 1
+                assert "rollback" in vm.said(), vm.said()
+            put_on_disk(newest)
+            with guest("vmlinux-6.12") as vm:
+                vm.ready()
+                vm.sh(TOOLS)
+                assert vm.sh("T nvread -s 8 0x1500016 -C o; echo") == "anchored"
+                vm.power_off()
+
+
+def on_disk():
+    with open(f"{HOME}/vtpm/tpm/state", "rb") as file:
+        return file.read()
+
+
+def put_on_disk(state):
+    with open(f"{HOME}/vtpm/tpm/state", "wb") as file:
+        file.write(state)
+
+
+@contextlib.contextmanager
+def anchor():
+    """An anchor of this host on a software TPM (tests/anchor has one on /dev/tpmrm0)."""
+    with contextlib.ExitStack() as ended:
+        home = ended.enter_context(tempfile.TemporaryDirectory())
+        ended.callback(shutil.rmtree, f"{HOME}/anchor", ignore_errors=True)
+        software = ended.enter_context(running("swtpm", "socket", "--tpm2", "--tpmstate", f"dir={home}", "--server",
+                                               f"type=unixio,path={home}/sock", "--flags", "not-need-init,startup-clear"))
+        while not os.path.exists(f"{home}/sock"):
+            assert software.poll() is None, "swtpm ended"
+            os.sched_yield()
+        cli("anchor", "init", "--tcti", f"swtpm:path={home}/sock")
+        served = ended.enter_context(running(HOLDFAST, "anchor", "serve", stdout=subprocess.PIPE))
+        assert served.stdout.readline() == b"ready\n"
+        yield
+
+
+@contextlib.contextmanager
+def running(*command, **how):
+    process = subprocess.Popen(command, **how)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(DEADLINE)
                     vm.wait()

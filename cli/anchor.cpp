@@ -15,6 +15,7 @@
 #include "cli/output.hpp"
 #include "cli/poll_set.hpp"
 #include "cli/resources.hpp"
+#include "cli/signing.hpp"
 #include "cli/supervisor.hpp"
 #include "sys/process.hpp"
 #include "sys/sha2.hpp"
@@ -86,6 +87,8 @@ int init(const AnchorOptions& options, const AnchorFiles& files) {
                       "holdfast anchor status says how it is; a new one would know none of its vTPMs"};
     }
     const std::uint32_t pcrs = pcr_mask(options.pcrs);
+    std::vector<std::byte> update_key;
+    if (!options.update_key.empty()) update_key = read_public_key(options.update_key, KeyKind::P256);
     TpmChannel tpm = open_tpm(options.tcti);
     files.make_directory();
     anchor::LaunchConfig config{.tpm = std::move(tpm.fd),
@@ -94,7 +97,8 @@ int init(const AnchorOptions& options, const AnchorFiles& files) {
                                 .log1 = files.open("log.1"),
                                 .mode = anchor::Mode::Init,
                                 .software_tpm = tpm.software,
-                                .pcrs = pcrs};
+                                .pcrs = pcrs,
+                                .update_key = std::move(update_key)};
     Process process = start(config);
     if (const auto* why = std::get_if<anchor::RefusedReport>(&process.report)) {
         // A key file that no TPM backs would look like an anchor that lost its TPM.
@@ -120,12 +124,14 @@ int init(const AnchorOptions& options, const AnchorFiles& files) {
 int serve(const AnchorOptions& options, const AnchorFiles& files) {
     if (!files.exist()) refused(words_of(anchor::Refused::NotInitialized), "");
     Signals signals;
-    anchor::LaunchConfig config{.keys = files.open_locked_keys(),
-                                .log0 = files.open("log.0"),
-                                .log1 = files.open("log.1"),
-                                .adopt_checkpoints = options.power_loss == "adopt",
-                                .daily_budget = options.daily_budget,
-                                .stores_a_second = options.stores_a_second};
+    anchor::LaunchConfig config{
+        .keys = files.open_locked_keys(),
+        .log0 = files.open("log.0"),
+        .log1 = files.open("log.1"),
+        .adopt_checkpoints = options.power_loss == "adopt",
+        .approval = options.approval.empty() ? std::vector<std::byte>{} : read_signature(options.approval),
+        .daily_budget = options.daily_budget,
+        .stores_a_second = options.stores_a_second};
     TpmChannel tpm = open_tpm(files.read_line("tcti"));
     config.tpm = std::move(tpm.fd);
     config.software_tpm = tpm.software;

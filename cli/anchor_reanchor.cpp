@@ -8,7 +8,7 @@
 #include "cli/anchor_verbs.hpp"
 #include "cli/error.hpp"
 #include "cli/output.hpp"
-#include "cli/tenant_key.hpp"
+#include "cli/signing.hpp"
 #include "cli/vtpm_home.hpp"
 #include "sys/socket.hpp"
 #include "vtpm/anchor/reanchor.hpp"
@@ -44,18 +44,6 @@ OnDisk look_at_disk(const std::string& name, const std::string& state_dir) {
                   "holdfast anchor reanchor NAME --statement FILE writes what its tenant has to sign now"};
 }
 
-std::vector<std::byte> read_signature(const std::string& path) {
-    const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    const auto size = fd ? file_size(fd) : os_error("open");
-    if (!size || *size > anchor::kMaxSignature) {
-        throw Failure{Code::Value, fmt::format("'{}' is no signature", printable(path)),
-                      size ? "it is too long" : reason_of(size.error()), "openssl pkeyutl -sign makes one"};
-    }
-    std::vector<std::byte> bytes(*size);
-    expect(pread_exact(fd, bytes, 0));
-    return bytes;
-}
-
 void write_statement(const std::string& path, std::span<const std::byte> statement) {
     const UniqueFd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
     const auto written = fd ? write_all(fd, statement) : os_error("open");
@@ -82,10 +70,11 @@ int reanchor(const AnchorOptions& options, const AnchorFiles& files, const std::
     const OnDisk disk = look_at_disk(options.vtpm, state_dir);
     if (signs) {
         const auto answer =
-            expect(ask(*socket, anchor::ReanchorAsk{.vm = disk.vm,
-                                                    .accepted = disk.state,
-                                                    .tenant_key = read_tenant_key(options.tenant_key),
-                                                    .signature = read_signature(options.signature)}));
+            expect(ask(*socket, anchor::ReanchorAsk{
+                                    .vm = disk.vm,
+                                    .accepted = disk.state,
+                                    .tenant_key = read_public_key(options.tenant_key, KeyKind::Ed25519OrP256),
+                                    .signature = read_signature(options.signature)}));
         if (const auto* no = std::get_if<anchor::Denied>(&answer)) declined(no->why);
         print("{}: re-anchored at version {}; its verifiers will see a new generation\n", options.vtpm,
               disk.state.version);

@@ -73,6 +73,8 @@ struct AnchorOptions {
     std::string signature;
     std::string tcti = "device:/dev/tpmrm0";
     std::string pcrs = "0,7";
+    std::string update_key;
+    std::string approval;
     std::string power_loss = "refuse";
     std::uint64_t daily_budget = 200;
     std::uint64_t stores_a_second = 20;

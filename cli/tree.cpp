@@ -219,6 +219,12 @@ void declare_anchor(CLI::App& app, Invocation& out) {
     add_value<AnchorOptions>(anchor, out, "--pcrs", &AnchorOptions::pcrs,
                              "init: the PCRs that its keys are sealed under (default 0,7)")
         ->type_name("LIST");
+    add_value<AnchorOptions>(anchor, out, "--update-key", &AnchorOptions::update_key,
+                             "init: a public key of ECDSA P-256, in PEM, that may approve other PCRs later")
+        ->type_name("FILE");
+    add_value<AnchorOptions>(anchor, out, "--approval", &AnchorOptions::approval,
+                             "serve: the update key's signature of the PCR policy as it is now")
+        ->type_name("FILE");
     add_value<AnchorOptions>(
         anchor, out, "--power-loss", &AnchorOptions::power_loss,
         "serve: after a power cut that lost records, refuse, or adopt the last checkpoint and mark "

@@ -11,7 +11,7 @@
 #include "cli/error.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
-#include "cli/tenant_key.hpp"
+#include "cli/signing.hpp"
 #include "cli/vtpm.hpp"
 #include "cli/vtpm_home.hpp"
 #include "cli/vtpm_process.hpp"
@@ -49,7 +49,7 @@ UniqueFd make_state_file(const std::string& path, const vtpm::store::Identified&
 
 anchor::Digest tenant_of(const std::string& key_file) {
     if (key_file.empty()) return {};
-    return expect(vtpm::digest_of(read_tenant_key(key_file)));
+    return expect(vtpm::digest_of(read_public_key(key_file, KeyKind::Ed25519OrP256)));
 }
 
 void manufacture(const VtpmHome& home, const std::string& state_dir, const std::string& name,

@@ -65,8 +65,13 @@ class Host:
         self.test.assertEqual(done.returncode, status, done.stderr)
         return done
 
-    def init(self):
-        self.verb('anchor', 'init', '--tcti', f'swtpm:path={self.tpm_socket}')
+    def init(self, *flags):
+        self.verb('anchor', 'init', '--tcti', f'swtpm:path={self.tpm_socket}', *flags)
+
+    def tool(self, *command):
+        """One of tpm2-tools on the host's TPM, which nobody else uses now."""
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=DEADLINE, cwd=self.dir,
+                       env={**os.environ, 'TPM2TOOLS_TCTI': f'cmd:socat - UNIX-CONNECT:{self.tpm_socket}'})
 
     def begin_anchor(self, *flags):
         self.anchor = subprocess.Popen([HOLDFAST, '--state-dir', str(self.state), 'anchor', 'serve', *flags],
@@ -395,6 +400,71 @@ class Anchored(unittest.TestCase):
         self.refused('older than the newest')
         self.host.file().write_bytes(newest)
         self.assertEqual(self.value(), b'00000000')
+
+
+@unittest.skipUnless(shutil.which('swtpm') and shutil.which('tpm2_pcrextend'), 'skip: no swtpm or no tpm2-tools')
+class Updated(unittest.TestCase):
+    """Host firmware is updated: other PCRs, and an operator who says in advance or afterwards that they are right."""
+
+    def setUp(self):
+        work = tempfile.TemporaryDirectory(prefix='holdfast-updated-')
+        self.addCleanup(work.cleanup)
+        self.dir = pathlib.Path(work.name)
+        self.host = Host(self, self.dir / 'host')
+
+    def openssl(self, *arguments):
+        subprocess.run(['openssl', *map(str, arguments)], check=True, capture_output=True, timeout=DEADLINE, cwd=self.dir)
+
+    def key(self, name):
+        self.openssl('genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', f'{name}.key')
+        self.openssl('pkey', '-in', f'{name}.key', '-pubout', '-out', f'{name}.pem')
+        return self.dir / f'{name}.pem'
+
+    def approve(self, key):
+        self.host.tool('tpm2_createpolicy', '-Q', '--policy-pcr', '-l', 'sha256:0,7', '-L', 'now.policy')
+        self.openssl('dgst', '-sha256', '-sign', f'{key}.key', '-out', 'approval', self.host.dir / 'now.policy')
+        return self.dir / 'approval'
+
+    def lives(self, *flags):
+        self.host.serve_anchor(*flags)
+        self.host.stop_anchor()
+
+    def locked(self, *flags, why):
+        self.host.begin_anchor(*flags)
+        self.assertEqual(self.host.anchor.wait(DEADLINE), 1)
+        self.host.anchor.stdout.close()
+        said = (self.host.dir / 'anchor.err').read_text()
+        self.assertIn('keys_locked', said)
+        self.assertIn(why, said)
+
+    def test_keys_open_under_approved_pcrs_and_under_no_others(self):
+        self.host.init('--update-key', self.key('update'))
+        self.key('other')
+        self.lives()
+        self.host.tool('tpm2_pcrextend', f"7:sha256={'ab' * 32}")
+        self.locked(why='match the PCRs')
+        self.locked('--approval', self.approve('other'), why='verify the approval')
+        approval = self.approve('update')
+        self.host.tool('tpm2_pcrextend', f"7:sha256={'cd' * 32}")
+        self.locked('--approval', approval, why='verify the approval')  # it is for others than these
+        self.lives('--approval', self.approve('update'))
+        self.lives()  # sealed anew: no approval is needed any more
+        self.host.tool('tpm2_pcrextend', f"0:sha256={'ab' * 32}")
+        self.locked(why='match the PCRs')
+        self.lives('--approval', self.approve('update'))
+
+    def test_without_an_update_key_nobody_approves(self):
+        self.host.init()
+        self.key('update')
+        self.host.tool('tpm2_pcrextend', f"7:sha256={'ab' * 32}")
+        self.locked('--approval', self.approve('update'), why='unseal the anchor')
+
+    def test_update_key_of_another_kind_is_refused(self):
+        self.openssl('genpkey', '-algorithm', 'ed25519', '-out', 'wrong.key')
+        self.openssl('pkey', '-in', 'wrong.key', '-pubout', '-out', 'wrong.pem')
+        done = self.host.verb('anchor', 'init', '--tcti', f'swtpm:path={self.host.tpm_socket}', '--update-key',
+                              self.dir / 'wrong.pem', status=2)
+        self.assertIn('HF-0104', done.stderr)
 
 
 if __name__ == '__main__':

@@ -93,6 +93,43 @@ def boots_measured(vm, kernel, log):
         assert "kernel_cmdline: " in text and "EV_S_CRTM_VERSION" in text, text
 
 
+def on_disk():
+    with open(f"{HOME}/vtpm/tpm/state", "rb") as file:
+        return file.read()
+
+
+def put_on_disk(state):
+    with open(f"{HOME}/vtpm/tpm/state", "wb") as file:
+        file.write(state)
+
+
+@contextlib.contextmanager
+def anchor():
+    """An anchor of this host on a software TPM (tests/anchor has one on /dev/tpmrm0)."""
+    with contextlib.ExitStack() as ended:
+        home = ended.enter_context(tempfile.TemporaryDirectory())
+        ended.callback(shutil.rmtree, f"{HOME}/anchor", ignore_errors=True)
+        software = ended.enter_context(running("swtpm", "socket", "--tpm2", "--tpmstate", f"dir={home}", "--server",
+                                               f"type=unixio,path={home}/sock", "--flags", "not-need-init,startup-clear"))
+        while not os.path.exists(f"{home}/sock"):
+            assert software.poll() is None, "swtpm ended"
+            os.sched_yield()
+        cli("anchor", "init", "--tcti", f"swtpm:path={home}/sock")
+        served = ended.enter_context(running(HOLDFAST, "anchor", "serve", stdout=subprocess.PIPE))
+        assert served.stdout.readline() == b"ready\n"
+        yield
+
+
+@contextlib.contextmanager
+def running(*command, **how):
+    process = subprocess.Popen(command, **how)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(DEADLINE)
+
+
 def tpm():
     cli("vtpm", "remove", "tpm", check=False)  # of a first try
     with guest("vmlinux-6.12") as vm:
@@ -171,6 +208,7 @@ def tpm():
                     vm.power_off()
                 else:
                     cli("kill", vm.name)
+                    vm.wait()
 
     with anchor():
         with behaviour("tpm: with an anchor, a VM's TPM is anchored by default"):
@@ -194,41 +232,3 @@ def tpm():
                 vm.sh(TOOLS)
                 assert vm.sh("T nvread -s 8 0x1500016 -C o; echo") == "anchored"
                 vm.power_off()
-
-
-def on_disk():
-    with open(f"{HOME}/vtpm/tpm/state", "rb") as file:
-        return file.read()
-
-
-def put_on_disk(state):
-    with open(f"{HOME}/vtpm/tpm/state", "wb") as file:
-        file.write(state)
-
-
-@contextlib.contextmanager
-def anchor():
-    """An anchor of this host on a software TPM (tests/anchor has one on /dev/tpmrm0)."""
-    with contextlib.ExitStack() as ended:
-        home = ended.enter_context(tempfile.TemporaryDirectory())
-        ended.callback(shutil.rmtree, f"{HOME}/anchor", ignore_errors=True)
-        software = ended.enter_context(running("swtpm", "socket", "--tpm2", "--tpmstate", f"dir={home}", "--server",
-                                               f"type=unixio,path={home}/sock", "--flags", "not-need-init,startup-clear"))
-        while not os.path.exists(f"{home}/sock"):
-            assert software.poll() is None, "swtpm ended"
-            os.sched_yield()
-        cli("anchor", "init", "--tcti", f"swtpm:path={home}/sock")
-        served = ended.enter_context(running(HOLDFAST, "anchor", "serve", stdout=subprocess.PIPE))
-        assert served.stdout.readline() == b"ready\n"
-        yield
-
-
-@contextlib.contextmanager
-def running(*command, **how):
-    process = subprocess.Popen(command, **how)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(DEADLINE)
-                    vm.wait()

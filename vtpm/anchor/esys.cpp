@@ -7,6 +7,7 @@
 #include <tss2/tss2_mu.h>
 
 #include "sys/log.hpp"
+#include "vtpm/anchor/hash.hpp"
 
 namespace holdfast::anchor {
 namespace {
@@ -247,41 +248,105 @@ TpmResult<ESYS_TR> Esys::load(ESYS_TR parent, ESYS_TR session, const ObjectBlob&
     return object;
 }
 
-TpmResult<void> Esys::unseal(ESYS_TR parent, ESYS_TR ek, const ObjectBlob& blob, std::uint32_t pcrs,
-                             std::span<std::byte> out) {
-    const ESYS_TR object = HF_TPM_TRY(load(parent, ESYS_TR_PASSWORD, blob));
-    const ESYS_TR session = HF_TPM_TRY(start_session(TPM2_SE_POLICY, ek));
+TpmResult<void> Esys::state_pcrs(ESYS_TR session, std::uint32_t pcrs) {
     const auto selection = selection_of(pcrs);
     HF_TPM(Esys_PolicyPCR(context_, session, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, nullptr, &selection),
            "state the PCRs");
+    return {};
+}
+
+TpmResult<Digest> Esys::policy_of(ESYS_TR session) {
+    TPM2B_DIGEST* raw = nullptr;
+    HF_TPM(Esys_PolicyGetDigest(context_, session, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &raw),
+           "compute the policy");
+    const EsysPtr<TPM2B_DIGEST> digest{raw};
+    Digest policy{};
+    if (digest->size != policy.size()) return std::unexpected{TpmError{0, "policy of another size"}};
+    std::memcpy(policy.data(), digest->buffer, policy.size());
+    return policy;
+}
+
+/// The session's policy, which is that of the PCRs as they are, becomes that of whoever signed it.
+TpmResult<void> Esys::state_approval(ESYS_TR session, const SealPolicy& policy,
+                                     const TPMT_SIGNATURE& approval) {
+    const auto tpm2b = [](std::span<const std::byte> bytes) {
+        TPM2B_DIGEST out{.size = static_cast<UINT16>(bytes.size()), .buffer = {}};
+        std::memcpy(out.buffer, bytes.data(), bytes.size());
+        return out;
+    };
+    const Digest now = HF_TPM_TRY(policy_of(session));
+    const TPM2B_PUBLIC key = public_of(policy.update_key);
+    ESYS_TR object = ESYS_TR_NONE;
+    HF_TPM(Esys_LoadExternal(context_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, nullptr, &key,
+                             ESYS_TR_RH_OWNER, &object),
+           "load the update key");
+    const TPM2B_DIGEST approved = tpm2b(now);
+    const TPM2B_DIGEST signed_hash = tpm2b(sha256({now}));
+    TPMT_TK_VERIFIED* raw = nullptr;
+    const TSS2_RC verified = Esys_VerifySignature(context_, object, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                  &signed_hash, &approval, &raw);
+    flush(object);
+    HF_TPM(verified, "verify the approval of these PCRs");
+    const EsysPtr<TPMT_TK_VERIFIED> ticket{raw};
+    const Bytes name = update_key_name(policy.update_key);
+    TPM2B_NAME signer{.size = static_cast<UINT16>(name.size()), .name = {}};
+    std::memcpy(signer.name, name.data(), name.size());
+    const TPM2B_NONCE no_reference{};
+    HF_TPM(Esys_PolicyAuthorize(context_, session, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &approved,
+                                &no_reference, &signer, ticket.get()),
+           "state the approval of these PCRs");
+    return {};
+}
+
+TpmResult<void> Esys::state_policy(ESYS_TR session, const SealPolicy& policy,
+                                   const TPMT_SIGNATURE* approval) {
+    HF_TPM_TRY(state_pcrs(session, policy.pcrs));
+    if (approval != nullptr) HF_TPM_TRY(state_approval(session, policy, *approval));
+    if (policy.update_key.empty()) return {};
+    TPML_DIGEST branches{.count = 2, .digests = {}};
+    for (UINT32 i = 0; i < branches.count; ++i) {
+        const Digest branch = i == 0 ? policy.by_pcrs : policy.by_approval();
+        branches.digests[i].size = branch.size();
+        std::memcpy(branches.digests[i].buffer, branch.data(), branch.size());
+    }
+    HF_TPM(Esys_PolicyOR(context_, session, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &branches),
+           "match the PCRs");
+    return {};
+}
+
+TpmResult<void> Esys::unseal(ESYS_TR parent, ESYS_TR ek, const ObjectBlob& blob, const SealPolicy& policy,
+                             const TPMT_SIGNATURE* approval, std::span<std::byte> out) {
+    const ESYS_TR session = HF_TPM_TRY(start_session(TPM2_SE_POLICY, ek));
+    if (const auto stated = state_policy(session, policy, approval); !stated) {
+        flush(session);
+        return stated;
+    }
+    // After the update key has gone: a TPM need not have room for four objects.
+    const auto object = load(parent, ESYS_TR_PASSWORD, blob);
+    if (!object) {
+        flush(session);
+        return std::unexpected{object.error()};
+    }
     // The secret crosses the bus encrypted, to whoever holds the salt.
     Esys_TRSess_SetAttributes(context_, session, TPMA_SESSION_ENCRYPT, TPMA_SESSION_ENCRYPT);
     TPM2B_SENSITIVE_DATA* raw = nullptr;
-    HF_TPM(Esys_Unseal(context_, object, session, ESYS_TR_NONE, ESYS_TR_NONE, &raw),
-           "unseal the anchor's key");
+    const TSS2_RC unsealed = Esys_Unseal(context_, *object, session, ESYS_TR_NONE, ESYS_TR_NONE, &raw);
+    flush(session);
+    flush(*object);
+    HF_TPM(unsealed, "unseal the anchor's key");
     const EsysPtr<TPM2B_SENSITIVE_DATA> data{raw};
     const bool fits = data->size == out.size();
     if (fits) std::memcpy(out.data(), data->buffer, out.size());
     wipe(std::as_writable_bytes(std::span{data->buffer}));
-    flush(session);
-    flush(object);
     if (!fits) return std::unexpected{TpmError{0, "the sealed key has another size"}};
     return {};
 }
 
 TpmResult<Digest> Esys::pcr_policy(ESYS_TR ek, std::uint32_t pcrs) {
     const ESYS_TR session = HF_TPM_TRY(start_session(TPM2_SE_TRIAL, ek));
-    const auto selection = selection_of(pcrs);
-    HF_TPM(Esys_PolicyPCR(context_, session, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, nullptr, &selection),
-           "state the PCRs");
-    TPM2B_DIGEST* raw = nullptr;
-    HF_TPM(Esys_PolicyGetDigest(context_, session, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &raw),
-           "compute the policy");
-    const EsysPtr<TPM2B_DIGEST> digest{raw};
+    HF_TPM_TRY(state_pcrs(session, pcrs));
+    const Digest policy = HF_TPM_TRY(policy_of(session));
     flush(session);
-    Digest policy{};
-    if (digest->size != policy.size()) return std::unexpected{TpmError{0, "policy of another size"}};
-    std::memcpy(policy.data(), digest->buffer, policy.size());
     return policy;
 }
 

@@ -10,6 +10,7 @@
 
 #include "sys/free_with.hpp"
 #include "vtpm/anchor/key_file.hpp"
+#include "vtpm/anchor/seal_policy.hpp"
 #include "vtpm/anchor/tcti.hpp"
 
 namespace holdfast::anchor {
@@ -60,9 +61,10 @@ public:
 
     TpmResult<ObjectBlob> seal(ESYS_TR parent, ESYS_TR session, std::span<const std::byte> secret,
                                const Digest& policy);
-    /// Into `out`, which is as long as the secret.
-    TpmResult<void> unseal(ESYS_TR parent, ESYS_TR ek, const ObjectBlob& blob, std::uint32_t pcrs,
-                           std::span<std::byte> out);
+    /// Into `out`, which is as long as the secret. With `approval`, a signature of the update key over the
+    /// PCR policy as it is now, else with PCRs as they were.
+    TpmResult<void> unseal(ESYS_TR parent, ESYS_TR ek, const ObjectBlob& blob, const SealPolicy& policy,
+                           const TPMT_SIGNATURE* approval, std::span<std::byte> out);
     TpmResult<Digest> pcr_policy(ESYS_TR ek, std::uint32_t pcrs);
 
     TpmResult<ObjectBlob> make_attestation_key(ESYS_TR parent, ESYS_TR session,
@@ -73,6 +75,10 @@ private:
     /// An object that `sensitive`, which is wiped, and `in` describe. `doing`: what it is for, in words.
     TpmResult<ObjectBlob> make_under(ESYS_TR parent, ESYS_TR session, TPM2B_SENSITIVE_CREATE& sensitive,
                                      const TPM2B_PUBLIC& in, const char* doing);
+    TpmResult<void> state_pcrs(ESYS_TR session, std::uint32_t pcrs);
+    TpmResult<Digest> policy_of(ESYS_TR session);
+    TpmResult<void> state_policy(ESYS_TR session, const SealPolicy& policy, const TPMT_SIGNATURE* approval);
+    TpmResult<void> state_approval(ESYS_TR session, const SealPolicy& policy, const TPMT_SIGNATURE& approval);
     explicit Esys(UniqueFd fd) noexcept : link_{std::move(fd)} {}
     TpmLink link_;
     ESYS_CONTEXT* context_ = nullptr;

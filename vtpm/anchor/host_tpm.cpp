@@ -78,7 +78,11 @@ Result<SecretBytes> HostTpm::derive(std::string_view purpose, std::span<const st
 
 // ---- Opening: whose TPM is it, and does it release the keys.
 
-std::expected<std::unique_ptr<HostTpm>, Refusal> HostTpm::open(UniqueFd tpm, KeyStore& store) {
+std::expected<std::unique_ptr<HostTpm>, Refusal> HostTpm::open(UniqueFd tpm, KeyStore& store,
+                                                               std::span<const std::byte> approval) {
+    const auto signature =
+        approval.empty() ? Result<TPMT_SIGNATURE>{TPMT_SIGNATURE{}} : signature_of(approval);
+    if (!signature) return refuse(Refused::KeysLocked, signature.error());
     auto slots = store.read();
     if (!slots) return refuse(Refused::Disk, slots.error());
     if (slots->empty()) return refuse(Refused::NotInitialized);
@@ -97,21 +101,28 @@ std::expected<std::unique_ptr<HostTpm>, Refusal> HostTpm::open(UniqueFd tpm, Key
     for (std::size_t i = 0; i < slots->size(); ++i) {
         host->keys_ = (*slots)[i];
         if (host->keys_.ek_name != *name) continue;
-        if (const auto unlocked = host->unlock(); !unlocked) return std::unexpected{unlocked.error()};
+        const bool approved = !approval.empty() && !host->keys_.update_key.empty();
+        if (const auto unlocked = host->unlock(approved ? &*signature : nullptr); !unlocked)
+            return std::unexpected{unlocked.error()};
         const auto mac_key = host->derive("key file");
-        if (mac_key && KeyStore::authenticate(host->keys_, store.mac_of(i), mac_key->bytes())) return host;
+        if (!mac_key || !KeyStore::authenticate(host->keys_, store.mac_of(i), mac_key->bytes())) continue;
+        // Before the attestation key is loaded: a TPM need not have room for four objects.
+        const auto sealed = approved ? host->seal_anew() : TpmResult<void>{};
+        if (!sealed) return std::unexpected{unreachable(sealed.error())};
+        if (const auto loaded = host->load_attestation_key(); !loaded) return std::unexpected{loaded.error()};
+        return host;
     }
     const bool swapped =
         std::ranges::none_of(*slots, [&](const KeyFile& each) { return each.ek_name == *name; });
     return refuse(swapped ? Refused::TpmSwapped : Refused::KeysLocked);
 }
 
-/// The master key, and the sessions and keys of this life.
-std::expected<void, Refusal> HostTpm::unlock() {
+/// The master key, and the sessions of this life.
+std::expected<void, Refusal> HostTpm::unlock(const TPMT_SIGNATURE* approval) {
     const auto storage = esys_->make_storage_key(ESYS_TR_RH_OWNER);
     if (!storage) return std::unexpected{unreachable(storage.error())};
-    const auto unsealed = esys_->unseal(*storage, ek_, {keys_.sealed_public, keys_.sealed_private},
-                                        keys_.pcrs, master_.bytes());
+    const auto unsealed = esys_->unseal(*storage, ek_, {keys_.sealed_public, keys_.sealed_private}, policy(),
+                                        approval, master_.bytes());
     esys_->flush(*storage);
     if (!unsealed) return refuse(Refused::KeysLocked, unsealed.error().error());
 
@@ -121,19 +132,33 @@ std::expected<void, Refusal> HostTpm::unlock() {
         if (!session) return std::unexpected{unreachable(session.error())};
         *each = *session;
     }
+    return {};
+}
+
+std::expected<void, Refusal> HostTpm::load_attestation_key() {
     const auto parent = esys_->make_storage_key(ESYS_TR_RH_ENDORSEMENT);
     if (!parent) return std::unexpected{unreachable(parent.error())};
     const auto key =
         esys_->load(*parent, ESYS_TR_PASSWORD, {keys_.attestation_public, keys_.attestation_private});
     esys_->flush(*parent);
     if (!key) return refuse(Refused::KeysLocked, key.error().error());
-    esys_->flush(attestation_);
     attestation_ = *key;
     const auto auth = derive("attestation key");
     if (!auth) return refuse(Refused::Disk, auth.error());
     TPM2B_AUTH value = auth_of(auth->bytes());
     Esys_TR_SetAuth(esys_->get(), attestation_, &value);
     wipe(std::as_writable_bytes(std::span{&value, 1}));
+    return {};
+}
+
+/// The master key, under the PCRs as they are.
+TpmResult<void> HostTpm::seal_anew() {
+    keys_.by_pcrs = HF_TPM_TRY(esys_->pcr_policy(ek_, keys_.pcrs));
+    const ESYS_TR storage = HF_TPM_TRY(esys_->make_storage_key(ESYS_TR_RH_OWNER));
+    const ObjectBlob sealed = HF_TPM_TRY(esys_->seal(storage, session_, master_.bytes(), policy().digest()));
+    esys_->flush(storage);
+    keys_.sealed_public = sealed.public_part;
+    keys_.sealed_private = sealed.private_part;
     return {};
 }
 
@@ -313,7 +338,8 @@ TpmResult<void> HostTpm::define(const Counter& counter, TPMA_NV extra, const Dig
     return {};
 }
 
-std::expected<Reading, Refusal> HostTpm::init(UniqueFd tpm, KeyStore& store, std::uint32_t pcrs) {
+std::expected<Reading, Refusal> HostTpm::init(UniqueFd tpm, KeyStore& store, std::uint32_t pcrs,
+                                              Bytes update_key) {
     auto esys = connect(std::move(tpm));
     if (!esys) return std::unexpected{esys.error()};
     auto master = SecretBytes::create(sizeof(Digest));
@@ -326,17 +352,13 @@ std::expected<Reading, Refusal> HostTpm::init(UniqueFd tpm, KeyStore& store, std
         host.ek_ = HF_TPM_TRY(tool.make_ek());
         KeyFile& keys = host.keys_;
         keys.pcrs = pcrs;
+        keys.update_key = std::move(update_key);
         keys.ek_name = HF_TPM_TRY(tool.name_of(host.ek_));
         keys.jump_bits = HF_TPM_TRY(tool.orderly_count());
         keys.made_at = static_cast<std::uint64_t>(std::time(nullptr));
         host.session_ = HF_TPM_TRY(tool.start_session(TPM2_SE_HMAC, host.ek_));
 
-        const Digest policy = HF_TPM_TRY(tool.pcr_policy(host.ek_, pcrs));
-        const ESYS_TR storage = HF_TPM_TRY(tool.make_storage_key(ESYS_TR_RH_OWNER));
-        const ObjectBlob sealed = HF_TPM_TRY(tool.seal(storage, host.session_, host.master_.bytes(), policy));
-        tool.flush(storage);
-        keys.sealed_public = sealed.public_part;
-        keys.sealed_private = sealed.private_part;
+        HF_TPM_TRY(host.seal_anew());
 
         const ESYS_TR parent = HF_TPM_TRY(tool.make_storage_key(ESYS_TR_RH_ENDORSEMENT));
         const auto auth = host.derive("attestation key");

@@ -17,10 +17,14 @@ inline constexpr TPM2_HANDLE kIndexS = 0x01804861;
 class HostTpm final : public Counters {
 public:
     /// Makes both counters, the keys and the first key file. Whatever had the indices' handles stays: an
-    /// Input error. Needs an owner and an endorsement hierarchy without authValues.
-    static std::expected<Reading, Refusal> init(UniqueFd tpm, KeyStore& store, std::uint32_t pcrs);
-    /// Pins the endorsement key, unseals the master key, opens the sessions.
-    static std::expected<std::unique_ptr<HostTpm>, Refusal> open(UniqueFd tpm, KeyStore& store);
+    /// Input error. Needs an owner and an endorsement hierarchy without authValues. `update_key`: whose
+    /// approval opens the keys under other PCRs (SealPolicy), or nobody's.
+    static std::expected<Reading, Refusal> init(UniqueFd tpm, KeyStore& store, std::uint32_t pcrs,
+                                                Bytes update_key = {});
+    /// Pins the endorsement key, unseals the master key, opens the sessions. With `approval`, a signature in
+    /// DER over the PCR policy as it is now, the keys are sealed anew under these PCRs; fence() saves that.
+    static std::expected<std::unique_ptr<HostTpm>, Refusal> open(UniqueFd tpm, KeyStore& store,
+                                                                 std::span<const std::byte> approval = {});
     ~HostTpm() override;
 
     std::expected<void, Refusal> fence() override;
@@ -42,7 +46,10 @@ private:
     };
     HostTpm(std::unique_ptr<Esys> esys, KeyStore& store, SecretBytes master)
         : esys_{std::move(esys)}, store_{store}, master_{std::move(master)} {}
-    std::expected<void, Refusal> unlock();
+    std::expected<void, Refusal> unlock(const TPMT_SIGNATURE* approval);
+    std::expected<void, Refusal> load_attestation_key();
+    TpmResult<void> seal_anew();
+    [[nodiscard]] SealPolicy policy() const { return {keys_.pcrs, keys_.by_pcrs, keys_.update_key}; }
     std::expected<void, Refusal> find(Counter& counter, const Bytes& name);
     std::expected<Digest, Refusal> present_auth(const Counter& counter, std::span<const Digest> candidates);
     TpmResult<std::uint64_t> read_counter(const Counter& counter);

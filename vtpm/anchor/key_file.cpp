@@ -13,13 +13,15 @@ namespace holdfast::anchor {
 namespace {
 
 constexpr std::uint64_t kSlotBytes = 8192;
-constexpr std::uint32_t kMagic = 0x314b4648;  // "HFK1"
+constexpr std::uint32_t kMagic = 0x324b4648;  // "HFK2"
 
 Bytes encode(const KeyFile& keys) {
     WireWriter writer;
     writer.put(kMagic);
     writer.put(keys.sequence);
     writer.put(keys.pcrs);
+    writer.put_bytes(keys.by_pcrs);
+    writer.put_bytes(keys.update_key);
     for (const Bytes* each :
          {&keys.sealed_public, &keys.sealed_private, &keys.attestation_public, &keys.attestation_private,
           &keys.ek_name, &keys.o_name, &keys.s_name, &keys.auths}) {
@@ -39,6 +41,12 @@ Result<KeyFile> decode(std::span<const std::byte> bytes) {
     if (HF_TRY(reader.get<std::uint32_t>()) != kMagic) return peer_fault("not a key file");
     keys.sequence = HF_TRY(reader.get<std::uint64_t>());
     keys.pcrs = HF_TRY(reader.get<std::uint32_t>());
+    const auto by_pcrs = HF_TRY(reader.get_bytes());
+    if (by_pcrs.size() != keys.by_pcrs.size()) return peer_fault("not a key file");
+    std::ranges::copy(by_pcrs, keys.by_pcrs.begin());
+    const auto update_key = HF_TRY(reader.get_bytes());
+    if (!update_key.empty() && update_key.size() != kUpdateKeyBytes) return peer_fault("not a key file");
+    keys.update_key.assign(update_key.begin(), update_key.end());
     for (Bytes* each : {&keys.sealed_public, &keys.sealed_private, &keys.attestation_public,
                         &keys.attestation_private, &keys.ek_name, &keys.o_name, &keys.s_name, &keys.auths}) {
         const auto field = HF_TRY(reader.get_bytes());

@@ -16,10 +16,14 @@ namespace holdfast::anchor {
 
 using Bytes = std::vector<std::byte>;
 
+inline constexpr std::size_t kUpdateKeyBytes = 64;  ///< an ECDSA P-256 point
+
 struct KeyFile {
     std::uint64_t sequence = 0;
-    std::uint32_t pcrs = 0;  ///< bit i: PCR i of the SHA-256 bank is in the policy
-    Bytes sealed_public;     ///< the master key, sealed in the TPM
+    std::uint32_t pcrs = 0;  ///< with the next two: SealPolicy
+    Digest by_pcrs{};
+    Bytes update_key;
+    Bytes sealed_public;  ///< the master key, sealed in the TPM
     Bytes sealed_private;
     Bytes attestation_public;
     Bytes attestation_private;

@@ -13,7 +13,7 @@ namespace {
 constexpr std::array<UniqueFd LaunchConfig::*, 5> kFds{&LaunchConfig::tpm, &LaunchConfig::keys,
                                                        &LaunchConfig::log0, &LaunchConfig::log1,
                                                        &LaunchConfig::listener};
-constexpr std::size_t kMaxLaunchBytes = 64;
+constexpr std::size_t kMaxLaunchBytes = 512;
 constexpr std::size_t kMaxReportBytes = 1024;
 constexpr std::size_t kMaxDetail = 512;
 
@@ -31,6 +31,8 @@ Result<void> send_launch(const UniqueFd& socket, const LaunchConfig& config) {
     writer.put(static_cast<std::uint8_t>(config.adopt_checkpoints));
     writer.put(static_cast<std::uint8_t>(config.software_tpm));
     writer.put(config.pcrs);
+    writer.put_bytes(config.update_key);
+    writer.put_bytes(config.approval);
     writer.put(config.daily_budget);
     writer.put(config.stores_a_second);
     std::array<int, kFds.size()> numbers{};
@@ -50,6 +52,10 @@ Result<LaunchConfig> receive_launch(const UniqueFd& socket) {
     config.adopt_checkpoints = HF_TRY(get_bool(reader));
     config.software_tpm = HF_TRY(get_bool(reader));
     config.pcrs = HF_TRY(reader.get<std::uint32_t>());
+    for (auto* const field : {&config.update_key, &config.approval}) {
+        const auto bytes = HF_TRY(reader.get_bytes());
+        field->assign(bytes.begin(), bytes.end());
+    }
     config.daily_budget = HF_TRY(reader.get<std::uint64_t>());
     config.stores_a_second = HF_TRY(reader.get<std::uint64_t>());
     HF_TRY(reader.expect_end());

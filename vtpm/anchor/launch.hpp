@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "sys/fd.hpp"
 #include "vtpm/anchor/refusal.hpp"
@@ -27,7 +28,9 @@ struct LaunchConfig {
     bool adopt_checkpoints = false;
     bool software_tpm = false;
     std::uint32_t pcrs = 0;             ///< Init: what the keys are sealed under (SHA-256 bank)
-    std::uint64_t daily_budget = 0;     ///< flash writes; 0: without a limit
+    std::vector<std::byte> update_key;  ///< Init: who may approve other PCRs, in DER; may be empty
+    std::vector<std::byte> approval;  ///< Serve: that key's signature of the PCR policy, in DER; may be empty
+    std::uint64_t daily_budget = 0;   ///< flash writes; 0: without a limit
     std::uint64_t stores_a_second = 0;  ///< of one vTPM; 0: without a limit
 };
 

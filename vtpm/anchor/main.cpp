@@ -47,8 +47,14 @@ std::expected<Ready, Refusal> init(LaunchConfig config) {
     KeyStore store{std::move(config.keys)};
     auto link = config.tpm.duplicate();
     if (!link) return refuse(Refused::Disk, link.error());
-    if (auto made = HostTpm::init(std::move(*link), store, config.pcrs); !made)
-        return std::unexpected{made.error()};
+    Bytes update_key;
+    if (!config.update_key.empty()) {
+        auto point = update_key_of(config.update_key);
+        if (!point) return refuse(Refused::KeysLocked, point.error());
+        update_key = std::move(*point);
+    }
+    auto made = HostTpm::init(std::move(*link), store, config.pcrs, std::move(update_key));
+    if (!made) return std::unexpected{made.error()};
     // From here on as in every later life: with an authValue that is fenced.
     auto tpm = HostTpm::open(std::move(config.tpm), store);
     if (!tpm) return std::unexpected{tpm.error()};
@@ -65,7 +71,7 @@ std::expected<Ready, Refusal> init(LaunchConfig config) {
 
 std::expected<void, Refusal> serve(const UniqueFd& handover, LaunchConfig config) {
     KeyStore store{std::move(config.keys)};
-    auto tpm = HostTpm::open(std::move(config.tpm), store);
+    auto tpm = HostTpm::open(std::move(config.tpm), store, config.approval);
     if (!tpm) return std::unexpected{tpm.error()};
     const auto key = (*tpm)->derive("record key");
     if (!key) return refuse(Refused::Disk, key.error());

@@ -16,8 +16,9 @@ RefusalWords words_of(Refused state) noexcept {
         case Refused::KeysLocked:
             return {"keys_locked",
                     "the TPM does not release the anchor's keys: PCRs changed, or it was cleared",
-                    "boot the software that was measured at init; a TPM that was cleared has taken the keys "
-                    "with it"};
+                    "boot the software that was measured at init, or serve --approval FILE (docs/anchor.md, "
+                    "\"When "
+                    "firmware is updated\"); a TPM that was cleared has taken the keys with it"};
         case Refused::CounterMissing:
             return {"counter_missing",
                     "a counter is not in the TPM any more: it was deleted, or the TPM cleared",

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/signing.hpp"
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <string_view>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include "cli/error.hpp"
+#include "cli/output.hpp"
+#include "sys/fd.hpp"
+#include "sys/free_with.hpp"
+#include "vtpm/anchor/protocol.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+struct CloseFile {
+    void operator()(std::FILE* file) const noexcept { std::fclose(file); }
+};
+
+bool is_usable(const EVP_PKEY* key, KeyKind kind) {
+    if (EVP_PKEY_is_a(key, "ED25519") == 1) return kind == KeyKind::Ed25519OrP256;
+    std::array<char, 64> group{};
+    return EVP_PKEY_is_a(key, "EC") == 1 &&
+           EVP_PKEY_get_group_name(key, group.data(), group.size(), nullptr) == 1 &&
+           std::string_view{group.data()} == "prime256v1";
+}
+
+}  // namespace
+
+std::vector<std::byte> read_public_key(const std::string& path, KeyKind kind) {
+    const std::unique_ptr<std::FILE, CloseFile> file{std::fopen(path.c_str(), "re")};
+    const std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>> key{
+        file ? PEM_read_PUBKEY(file.get(), nullptr, nullptr, nullptr) : nullptr};
+    unsigned char* raw = nullptr;
+    const int size = key && is_usable(key.get(), kind) ? i2d_PUBKEY(key.get(), &raw) : -1;
+    if (size <= 0) {
+        const std::string wanted = kind == KeyKind::P256 ? "ECDSA P-256" : "Ed25519 or ECDSA P-256";
+        throw Failure{
+            Code::Value, fmt::format("'{}' is no key for this", printable(path)),
+            file ? fmt::format("it holds no public key of {} in PEM", wanted) : reason_of_errno(errno),
+            "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out my.key; "
+            "openssl pkey -in my.key -pubout -out my.pem"};
+    }
+    const auto bytes = std::as_bytes(std::span{raw, static_cast<std::size_t>(size)});
+    std::vector<std::byte> der{bytes.begin(), bytes.end()};
+    OPENSSL_free(raw);
+    return der;
+}
+
+std::vector<std::byte> read_signature(const std::string& path) {
+    const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    const auto size = fd ? file_size(fd) : os_error("open");
+    if (!size || *size > anchor::kMaxSignature) {
+        throw Failure{Code::Value, fmt::format("'{}' is no signature", printable(path)),
+                      size ? "it is too long" : reason_of(size.error()), "openssl pkeyutl -sign makes one"};
+    }
+    std::vector<std::byte> bytes(*size);
+    expect(pread_exact(fd, bytes, 0));
+    return bytes;
+}
+
+}  // namespace holdfast::cli

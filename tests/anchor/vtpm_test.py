@@ -251,6 +251,23 @@ class Anchored(unittest.TestCase):
             self.refused('a worker of this vTPM is connected already')
             first.stop()
 
+    def test_after_an_adopted_checkpoint_what_starts_is_the_newest_from_then_on(self):
+        self.create()
+        self.write(b'00000000', define=True)
+        self.host.verb('anchor', 'checkpoint')
+        self.write(b'11111111')
+        older = self.host.file().read_bytes()
+        self.write(b'22222222')
+        newer = self.host.file().read_bytes()
+        self.host.kill_anchor()
+        self.host.cut_power()
+        self.host.serve_anchor('--power-loss', 'adopt')
+        self.assertEqual(self.host.status()['with_gaps'], 1)
+        self.host.file().write_bytes(newer)
+        self.serve().kill()  # it started, and nobody has stored anything
+        self.host.file().write_bytes(older)
+        self.refused('older than the newest')
+
     def test_spent_budget_refuses_stores_and_nothing_else(self):
         self.create()
         self.host.stop_anchor()

@@ -129,12 +129,14 @@ void AnchorModel::load(const State& state, std::uint8_t i, const Emit& emit) con
         Anchor& me = next.anchors[i];
         me.phase = rules_.burn ? Phase::Start : Phase::Serve;
         me.running = record.running;
+        me.unnamed = record.unnamed;
         me.updates = record.updates;
         if (record.o == self.o) emit(next, Step{i, "loads updates", record.updates}, false);
         if (!rules_.adopt_checkpoints || !jumped || record.s != self.s) continue;
         if (rules_.adoption_needs_reset && record.cuts >= self.cuts) continue;
         if (rules_.adoption_marks) me.updates |= static_cast<Updates>(kGap << i);
         me.running = kNobody;
+        me.unnamed = true;
         if (!rules_.adoption_burns) me.phase = Phase::Serve;
         emit(next, Step{i, "adopts the checkpoint with updates", record.updates}, false);
     }
@@ -153,6 +155,7 @@ void AnchorModel::commit(const State& state, std::uint8_t i, const Emit& emit) c
                             .s = static_cast<std::uint8_t>(checkpoint ? self.s + 1 : 0),
                             .cuts = self.cuts,
                             .running = starting ? self.running : self.next_running,
+                            .unnamed = self.unnamed && (starting || !rules_.adoption_commits_start),
                             .updates = starting ? self.updates : self.next_updates};
         add_record(next, record);
         emit(next, Step{i, checkpoint ? "writes checkpoint" : "writes record", record.o}, false);
@@ -187,11 +190,24 @@ void AnchorModel::committed(State next, std::uint8_t i, const Step& step, const 
         me.phase = Phase::Answer;
         me.updates = me.next_updates;
         me.running = me.next_running;
+        me.unnamed = me.unnamed && !rules_.adoption_commits_start;
+        if (me.unnamed && next.workers[me.worker].made == 0) return start_uncommitted(next, i, step, emit);
         const bool broken = show(next, me.updates);
         if (me.checkpoint) next.strict |= me.updates;
         return emit(next, step, broken);
     }
     emit(next, step, false);
+}
+
+/// Against the rules: the worker starts from something on the disk that the leaf does not name.
+void AnchorModel::start_uncommitted(const State& state, std::uint8_t i, const Step& step,
+                                    const Emit& emit) const {
+    for (const Updates found : on_disk(state, state.anchors[i])) {
+        State next = state;
+        next.workers[state.anchors[i].worker].memory = found;
+        const bool broken = show(next, found);
+        emit(next, step, broken);
+    }
 }
 
 /// The reply reaches the worker that asked, if it is still there.
@@ -207,10 +223,27 @@ void AnchorModel::answer(const State& state, std::uint8_t i, const Emit& emit) c
     me.checkpoint = false;
     if (!listens) return emit(next, step, false);
     worker.life = Life::Running;
-    worker.memory = worker.made == 0 ? me.updates : static_cast<Updates>(worker.memory | worker.pending);
+    worker.memory =
+        worker.made == 0 && !me.unnamed ? me.updates : static_cast<Updates>(worker.memory | worker.pending);
     worker.pending = 0;
     worker.strict = false;
     emit(next, step, false);
+}
+
+/// What a worker may find on the disk and start from, where the leaf names no state: nothing older than the
+/// leaf.
+std::vector<Updates> AnchorModel::on_disk(const State& state, const Anchor& anchor) const {
+    constexpr Updates kMarks = static_cast<Updates>(~(kGap - 1));
+    const auto least = static_cast<Updates>(anchor.updates & ~kMarks);
+    std::vector<Updates> found;
+    for (const Record& record : state.records) {
+        const auto updates = static_cast<Updates>(record.updates & ~kMarks);
+        if ((updates & least) == least) found.push_back(static_cast<Updates>(updates | anchor.updates));
+    }
+    std::ranges::sort(found);
+    const auto repeated = std::ranges::unique(found);
+    found.erase(repeated.begin(), repeated.end());
+    return found;
 }
 
 void AnchorModel::worker_steps(const State& state, std::uint8_t w, const Emit& emit) const {
@@ -240,8 +273,14 @@ void AnchorModel::start_worker(const State& state, std::uint8_t w, std::uint8_t 
     Anchor& anchor = next.anchors[i];
     anchor.worker = w;
     anchor.next_running = w;
-    anchor.next_updates = anchor.updates;
-    emit(next, Step{w, "worker starts at anchor", i}, false);
+    if (!anchor.unnamed || !rules_.adoption_commits_start) {
+        anchor.next_updates = anchor.updates;
+        return emit(next, Step{w, "worker starts at anchor", i}, false);
+    }
+    for (const Updates found : on_disk(state, state.anchors[i])) {
+        anchor.next_updates = found;
+        emit(next, Step{w, "worker starts from what is on the disk, updates", found}, false);
+    }
 }
 
 /// A TPM command changed the state: its reply is withheld, the digest goes to the anchor.
@@ -310,9 +349,10 @@ void State::pack(std::vector<std::uint8_t>& out) const {
         out.push_back(static_cast<std::uint8_t>(phase << 4U | static_cast<std::uint8_t>(each.done) << 1U |
                                                 static_cast<std::uint8_t>(each.checkpoint)));
         if (each.phase == Phase::New || each.phase == Phase::Dead) continue;
-        out.insert(out.end(),
-                   {static_cast<std::uint8_t>(each.cuts << 1U | static_cast<std::uint8_t>(each.session)),
-                    each.o, each.s, each.running, each.worker, each.next_running});
+        out.insert(out.end(), {static_cast<std::uint8_t>(each.cuts << 2U |
+                                                         static_cast<std::uint8_t>(each.unnamed) << 1U |
+                                                         static_cast<std::uint8_t>(each.session)),
+                               each.o, each.s, each.running, each.worker, each.next_running});
         put16(each.updates);
         put16(each.next_updates);
     }
@@ -325,7 +365,9 @@ void State::pack(std::vector<std::uint8_t>& out) const {
         put16(each.pending);
     }
     for (const Record& each : records) {
-        out.insert(out.end(), {each.o, each.s, each.cuts, each.running});
+        const auto cuts_and_name =
+            static_cast<std::uint8_t>(each.cuts << 1U | static_cast<std::uint8_t>(each.unnamed));
+        out.insert(out.end(), {each.o, each.s, cuts_and_name, each.running});
         put16(each.updates);
     }
 }
@@ -349,7 +391,8 @@ State State::unpack(std::span<const std::uint8_t> in) {
         each.checkpoint = (head & 1) != 0;
         if (each.phase == Phase::New || each.phase == Phase::Dead) continue;
         const std::uint8_t session = get8();
-        each.cuts = session >> 1;
+        each.cuts = session >> 2;
+        each.unnamed = (session & 2) != 0;
         each.session = (session & 1) != 0;
         for (std::uint8_t* field : {&each.o, &each.s, &each.running, &each.worker, &each.next_running})
             *field = get8();
@@ -369,6 +412,8 @@ State State::unpack(std::span<const std::uint8_t> in) {
     while (at < in.size()) {
         Record record;
         for (std::uint8_t* field : {&record.o, &record.s, &record.cuts, &record.running}) *field = get8();
+        record.unnamed = (record.cuts & 1) != 0;
+        record.cuts >>= 1;
         record.updates = get16();
         state.records.push_back(record);
     }

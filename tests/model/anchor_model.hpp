@@ -21,12 +21,14 @@ inline constexpr std::uint8_t kNobody = 0xff;
 
 struct AnchorRules {
     // Switching off any of these must give a violation.
-    bool fence = true;                  ///< NV_ChangeAuth of both counters at start
-    bool authenticated_read = true;     ///< both counters are read under the new authValues
-    bool burn = true;                   ///< increments before serving
-    bool second_checkpoint = true;      ///< S moves twice at start: once to burn, once to checkpoint
-    bool adoption_marks = true;         ///< adopting a checkpoint leaves a gap mark
-    bool adoption_burns = true;         ///< ... and goes through the same increments
+    bool fence = true;               ///< NV_ChangeAuth of both counters at start
+    bool authenticated_read = true;  ///< both counters are read under the new authValues
+    bool burn = true;                ///< increments before serving
+    bool second_checkpoint = true;   ///< S moves twice at start: once to burn, once to checkpoint
+    bool adoption_marks = true;      ///< adopting a checkpoint leaves a gap mark
+    bool adoption_burns = true;      ///< ... and goes through the same increments
+    bool adoption_commits_start =
+        true;  ///< ... and the state that a worker starts from then is committed first
     bool adoption_needs_reset = true;   ///< ... and only if the TPM was reset since that checkpoint
     bool session_dies_with_tpm = true;  ///< a TPM reset ends the instance: no new session is opened
     bool commit_names_instance = true;  ///< a commit is taken from the worker that the leaf names only
@@ -49,6 +51,8 @@ public:
         std::uint8_t s = 0;     ///< a checkpoint's own number, else 0
         std::uint8_t cuts = 0;  ///< the TPM's resetCount when it was written
         std::uint8_t running = kNobody;
+        bool unnamed =
+            false;  ///< since an adoption, the leaf names no state: any authentic one after it starts
         Updates updates = 0;
         friend auto operator<=>(const Record&, const Record&) = default;
     };
@@ -74,6 +78,7 @@ public:
         std::uint8_t o = 0;
         std::uint8_t s = 0;
         std::uint8_t running = kNobody;
+        bool unnamed = false;
         Updates updates = 0;
         // The commit in flight, while done is not Nothing or the phase is Answer:
         bool checkpoint = false;
@@ -120,9 +125,11 @@ private:
     void load(const State& state, std::uint8_t i, const Emit& emit) const;
     void commit(const State& state, std::uint8_t i, const Emit& emit) const;
     void committed(State next, std::uint8_t i, const Step& step, const Emit& emit) const;
+    void start_uncommitted(const State& state, std::uint8_t i, const Step& step, const Emit& emit) const;
     void answer(const State& state, std::uint8_t i, const Emit& emit) const;
     void worker_steps(const State& state, std::uint8_t w, const Emit& emit) const;
     void start_worker(const State& state, std::uint8_t w, std::uint8_t i, const Emit& emit) const;
+    [[nodiscard]] std::vector<Updates> on_disk(const State& state, const Anchor& anchor) const;
     void send(const State& state, std::uint8_t w, const Emit& emit) const;
     void reattach(const State& state, std::uint8_t w, std::uint8_t i, const Emit& emit) const;
     [[nodiscard]] bool may_use(const State& state, std::uint8_t holder, std::uint8_t i) const;

@@ -78,7 +78,8 @@ TEST_P(Whole, LosesNothingAcknowledgedWithoutAMark) {
 std::vector<AnchorCase> whole_cases() {
     std::vector<AnchorCase> cases{
         {"3 anchors, 1 worker", {.anchors = 3, .workers = 1, .updates = 1}, 442'708},
-        {"2 anchors, 2 workers", {.anchors = 2, .workers = 2, .updates = 1}, 96'759},
+        {"2 anchors, 2 workers", {.anchors = 2, .workers = 2, .updates = 1}, 97'770},
+        {"2 anchors, 3 workers", {.anchors = 2, .workers = 3, .updates = 1}, 778'908},
         {"jumps stay refused", {.adopt_checkpoints = false, .workers = 1, .updates = 1}, 268'531}};
     const char* const wanted = std::getenv("HOLDFAST_LONG");
     if (wanted == nullptr || std::string_view{wanted} != "1") return cases;
@@ -109,6 +110,8 @@ INSTANTIATE_TEST_SUITE_P(
                                {.adoption_marks = false, .anchors = 2, .workers = 1, .updates = 1}},
                     AnchorCase{"burn after an adoption",
                                {.adoption_burns = false, .workers = 1, .updates = 1}},
+                    AnchorCase{"commit of what starts after an adoption",
+                               {.adoption_commits_start = false, .anchors = 2, .workers = 3, .updates = 1}},
                     AnchorCase{"instance in a commit",
                                {.commit_names_instance = false, .anchors = 2, .updates = 1, .cuts = 0}},
                     AnchorCase{"instance in a reattachment",

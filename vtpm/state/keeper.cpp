@@ -52,7 +52,14 @@ Result<StateBlob> Keeper::open_anchored(StoreClient::Opened stored) {
     sealer_ = std::move(*anchored);
     version_ = stored.version;
     open_ = true;
+    // Before anything shows it: else another of those states could be started the next time.
+    if (!is_named) HF_TRY(commit_or_refuse(opened.plain));
     return std::move(opened.plain);
+}
+
+Result<void> Keeper::commit_or_refuse(const StateBlob& plain) {
+    if (HF_TRY(commit(plain.bytes())) == Outcome::Newest) return {};
+    return input_error("the anchor takes no new state now: its budget of the day is spent");
 }
 
 /// A vTPM that the anchor never had a state of: new, or made before this host had an anchor.
@@ -68,9 +75,7 @@ Result<StateBlob> Keeper::bring_in(const StoreClient::Opened& stored, Sealer anc
     }
     sealer_ = std::move(anchored);
     open_ = true;
-    if (version_ > 0 && HF_TRY(commit(plain.bytes())) == Outcome::PutOff) {
-        return input_error("the anchor takes no new vTPM now: its budget of the day is spent");
-    }
+    if (version_ > 0) HF_TRY(commit_or_refuse(plain));
     return plain;
 }
 

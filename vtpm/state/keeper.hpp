@@ -54,6 +54,7 @@ public:
 private:
     Result<StateBlob> open_anchored(StoreClient::Opened stored);
     Result<StateBlob> bring_in(const StoreClient::Opened& stored, Sealer anchored);
+    Result<void> commit_or_refuse(const StateBlob& plain);
 
     Sealer sealer_;
     StoreClient& store_;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/virtio/queue.hpp"
 
+#include <atomic>
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "tests/unit/vmm/virtio/fake_driver.hpp"
@@ -67,6 +70,45 @@ TEST_F(QueueTest, ChainIsSplitIntoReadableAndWritable) {
     EXPECT_EQ(chain.writable_bytes(), 50U);
     EXPECT_EQ(chain.writable()[1].address, GuestAddr{kBuffer + 200});
     EXPECT_FALSE(queue.pop(chain).value());
+}
+
+/// A guest's other processor, as far as anything here can tell: no lock, no order that we could rely on.
+[[gnu::no_sanitize("thread")]] void flip(volatile std::uint64_t* at, std::uint64_t one, std::uint64_t other,
+                                         const std::atomic<bool>& stop) {
+    while (!stop.load(std::memory_order_relaxed)) {
+        *at = one;
+        *at = other;
+    }
+}
+
+// Judged and used are the same copy (threat_model.md, G-2): whichever address a pop sees, none outside RAM
+// comes out of it.
+TEST_F(QueueTest, DescriptorThatChangesMeanwhileIsJudgedAsItIsUsed) {
+    driver.describe(0, kBuffer, 16);
+    const auto ram = memory.regions().front().host;
+    // SAFETY: the descriptor's first eight bytes, aligned; only the test's "guest" goes this way.
+    auto* const address = reinterpret_cast<volatile std::uint64_t*>(ram.subspan(driver.descriptors).data());
+    std::atomic<bool> stop = false;
+    std::thread guest{[&] { flip(address, kBuffer, kRamSize - 8, stop); }};
+    unsigned taken = 0;
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 200'000 || ((taken == 0 || refused == 0) && i < 20'000'000); ++i) {
+        driver.offer(0);
+        const auto popped = queue.pop(chain);
+        if (popped) {
+            ++taken;
+            ASSERT_TRUE(*popped);
+            ASSERT_EQ(chain.readable()[0].address, GuestAddr{kBuffer});
+        } else {
+            ++refused;
+            make(false);
+            driver.describe(0, kBuffer, 16);
+        }
+    }
+    stop = true;
+    guest.join();
+    EXPECT_NE(taken, 0U);
+    EXPECT_NE(refused, 0U);
 }
 
 TEST_F(QueueTest, RingAndIndicesWrapAround) {

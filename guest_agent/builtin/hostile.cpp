@@ -235,6 +235,19 @@ void run(const Variant& variant, Tally& tally) {
     }
 }
 
+/// False if there is no variant of that name.
+bool run_all(std::string_view wanted, Tally& tally) {
+    bool is_known = false;
+    for (const auto variants : {queue_variants(), transport_variants(), request_variants(), pci_variants()}) {
+        for (const Variant& variant : variants) {
+            if (wanted != "all" && wanted != variant.name) continue;
+            is_known = true;
+            if (!is_excepted(variant.name)) run(variant, tally);
+        }
+    }
+    return is_known;
+}
+
 }  // namespace
 }  // namespace holdfast::builtin::hostile
 
@@ -243,17 +256,12 @@ namespace holdfast::builtin::jobs {
 void hostile() {
     using namespace builtin::hostile;
     const auto wanted = boot::option("variant", "all");
+    const u64 rounds = boot::number("rounds", 1);
     Tally tally{};
-    bool is_known = false;
-    for (const auto variants : {queue_variants(), transport_variants(), request_variants(), pci_variants()}) {
-        for (const Variant& variant : variants) {
-            if (wanted != "all" && wanted != variant.name) continue;
-            is_known = true;
-            if (is_excepted(variant.name)) continue;
-            run(variant, tally);
-        }
+    for (u64 round = 1; round <= rounds; ++round) {
+        if (!run_all(wanted, tally)) fail("there is no variant ", wanted);
+        print("round=", round, "\n");
     }
-    if (!is_known) fail("there is no variant ", wanted);
     print("survived=", tally.survived, "\nneeds_reset=", tally.needs_reset, "\nstuck=", tally.stuck, "\n");
     if (tally.survived + tally.needs_reset == 0) fail("no such device");
     if (tally.stuck != 0) fail("a device neither works nor asks for reset");

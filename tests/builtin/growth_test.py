@@ -50,7 +50,8 @@ def main():
                    "--cpus", "2", "--console", "virtio", "--disk", f"{place}/disk", "--vsock", f"3={place}/vsock",
                    "--cmdline", f"job=hostile rounds={ROUNDS} except={SLOW}"]
         seen = []
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as vm:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                              errors="replace") as vm:  # it writes anything to its console
             for line in vm.stdout:
                 if line.startswith("round=") and int(line[6:]) < ROUNDS:  # after the last one they leave
                     seen.append({name: size(pid) for name, pid in {**children(vm.pid), "holdfast": vm.pid}.items()})

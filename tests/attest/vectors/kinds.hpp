@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kinds of cases: one function and one file each, and one line in kinds.cpp.
+#pragma once
+
+#include <string_view>
+
+#include "tests/attest/vectors/case.hpp"
+
+namespace holdfast::attest::vectors {
+
+struct Kind {
+    std::string_view name;     ///< "kind" in cases.json
+    std::string_view subject;  ///< the file that a change applies to where it names none
+    Outcome (*judge)(const Case&);
+};
+/// None: nobody knows the kind.
+[[nodiscard]] const Kind* find_kind(std::string_view name);
+
+}  // namespace holdfast::attest::vectors

@@ -54,23 +54,6 @@ private:
     Writer writer_;
 };
 
-Result<std::vector<PcrBank>> read_selection(Reader& reader) {
-    const auto count = HF_TRY(reader.get<std::uint32_t>());
-    if (count > kMaxBanks) return peer_fault("TPM has too many PCR banks");
-    std::vector<PcrBank> banks;
-    for (std::uint32_t i = 0; i < count; ++i) {
-        PcrBank bank{.alg = HF_TRY(reader.get<std::uint16_t>())};
-        const auto octets = HF_TRY(reader.get<std::uint8_t>());
-        const auto select = HF_TRY(reader.get_raw(octets));
-        if (octets > sizeof bank.pcrs) return peer_fault("TPM has more PCRs than a PC");
-        for (unsigned byte = 0; byte < octets; ++byte) {
-            bank.pcrs |= std::to_integer<std::uint32_t>(select[byte]) << (8 * byte);
-        }
-        banks.push_back(bank);
-    }
-    return banks;
-}
-
 }  // namespace
 
 Message startup(Su type) {
@@ -150,13 +133,30 @@ Result<Response> expect_success(std::span<const std::byte> message, const char* 
     return response;
 }
 
+Result<std::vector<PcrBank>> read_pcr_selection(Reader& reader) {
+    const auto count = HF_TRY(reader.get<std::uint32_t>());
+    if (count > kMaxBanks) return peer_fault("TPM has too many PCR banks");
+    std::vector<PcrBank> banks;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        PcrBank bank{.alg = HF_TRY(reader.get<std::uint16_t>())};
+        const auto octets = HF_TRY(reader.get<std::uint8_t>());
+        const auto select = HF_TRY(reader.get_raw(octets));
+        if (octets > sizeof bank.pcrs) return peer_fault("TPM has more PCRs than a PC");
+        for (unsigned byte = 0; byte < octets; ++byte) {
+            bank.pcrs |= std::to_integer<std::uint32_t>(select[byte]) << (8 * byte);
+        }
+        banks.push_back(bank);
+    }
+    return banks;
+}
+
 Result<std::vector<PcrBank>> parse_pcr_banks(std::span<const std::byte> body) {
     Reader reader{body};
     [[maybe_unused]] const auto more = HF_TRY(reader.get<std::uint8_t>());
     if (HF_TRY(reader.get<std::uint32_t>()) != static_cast<std::uint32_t>(Cap::PCRS)) {
         return peer_fault("TPM answers another capability than was asked");
     }
-    auto banks = HF_TRY(read_selection(reader));
+    auto banks = HF_TRY(read_pcr_selection(reader));
     HF_TRY(reader.expect_end());
     return banks;
 }
@@ -172,7 +172,7 @@ Result<PcrValues> parse_pcr_read(std::span<const std::byte> body) {
     Reader reader{body};
     [[maybe_unused]] const auto update_counter = HF_TRY(reader.get<std::uint32_t>());
     PcrValues values;
-    values.selection = HF_TRY(read_selection(reader));
+    values.selection = HF_TRY(read_pcr_selection(reader));
     const auto count = HF_TRY(reader.get<std::uint32_t>());
     if (count > kMostDigests) return peer_fault("TPM returns too many PCR values");
     for (std::uint32_t i = 0; i < count; ++i) {

@@ -14,6 +14,8 @@
 
 namespace holdfast::tpm2 {
 
+class Reader;
+
 using Message = std::vector<std::byte>;
 
 /// The PCRs of one bank, as in TPML_PCR_SELECTION: bit n of `pcrs` is PCR n. An algorithm of a number that
@@ -54,6 +56,9 @@ struct Response {
 [[nodiscard]] Result<Response> parse_response(std::span<const std::byte> message);
 /// parse_response() of one that must have succeeded; `what` is the error otherwise.
 [[nodiscard]] Result<Response> expect_success(std::span<const std::byte> message, const char* what);
+
+/// TPML_PCR_SELECTION.
+[[nodiscard]] Result<std::vector<PcrBank>> read_pcr_selection(Reader& reader);
 
 /// Body of the answer to get_pcr_banks(): each bank that is implemented, also those with no PCR allocated.
 [[nodiscard]] Result<std::vector<PcrBank>> parse_pcr_banks(std::span<const std::byte> body);

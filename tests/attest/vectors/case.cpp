@@ -75,8 +75,9 @@ Pcrs pcrs_of(const Json& json) {
     return pcrs;
 }
 
+// Parentheses for the JSON: braces would make an array of it.
 Case::Case(std::filesystem::path folder, Json json, std::string subject)
-    : folder_{std::move(folder)}, json_{std::move(json)}, subject_{std::move(subject)} {}
+    : folder_{std::move(folder)}, json_(std::move(json)), subject_{std::move(subject)} {}
 
 bool Case::has(const std::string& name) const {
     return json_.contains("files") && json_["files"].contains(name);

@@ -8,7 +8,13 @@ namespace holdfast::attest::vectors {
 
 namespace {
 
-constexpr std::array<Kind, 0> kKinds{};
+constexpr std::array kKinds{
+    Kind{"tpm-quote", "attest", judge_tpm_quote},
+    Kind{"tpm-quote-json", "evidence", judge_tpm_quote_json},
+    Kind{"eventlog", "eventlog", judge_eventlog},
+    Kind{"ccel", "ccel", judge_ccel},
+    Kind{"ima", "ima", judge_ima},
+};
 
 }  // namespace
 

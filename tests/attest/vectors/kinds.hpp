@@ -13,6 +13,13 @@ struct Kind {
     std::string_view subject;  ///< the file that a change applies to where it names none
     Outcome (*judge)(const Case&);
 };
+// One line a kind, beside its line in kinds.cpp.
+Outcome judge_tpm_quote(const Case& test);
+Outcome judge_tpm_quote_json(const Case& test);
+Outcome judge_eventlog(const Case& test);
+Outcome judge_ccel(const Case& test);
+Outcome judge_ima(const Case& test);
+
 /// None: nobody knows the kind.
 [[nodiscard]] const Kind* find_kind(std::string_view name);
 

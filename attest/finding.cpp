@@ -79,6 +79,17 @@ constexpr std::array kRows{
     CodeRow{Code::ImaBootAggregateUnknown, "ima.boot-aggregate-unknown", Stage::Note,
             "the PCRs that the boot aggregate sums up are not known"},
     // Certificates
+    CodeRow{Code::CertMalformed, "cert.malformed", Stage::Parse, "a certificate is malformed"},
+    CodeRow{Code::CertUntrusted, "cert.untrusted", Stage::Authenticate, "a chain of certificates does not end in a trusted root"},
+    CodeRow{Code::CertSignature, "cert.signature", Stage::Authenticate, "a certificate is not signed by its issuer"},
+    CodeRow{Code::CertExpired, "cert.expired", Stage::Authenticate, "a certificate has expired"},
+    CodeRow{Code::CertNotYetValid, "cert.not-yet-valid", Stage::Authenticate, "a certificate is not valid yet"},
+    CodeRow{Code::CertConstraints, "cert.constraints", Stage::Authenticate, "a certificate is used for what it was not issued for"},
+    CodeRow{Code::CertRevoked, "cert.revoked", Stage::Authenticate, "a certificate has been revoked"},
+    CodeRow{Code::CertCrlStale, "cert.crl-stale", Stage::Appraise, "a revocation list is not of this time"},
+    CodeRow{Code::CertCrlInvalid, "cert.crl-invalid", Stage::Appraise, "a revocation list is not by the issuer that it names"},
+    CodeRow{Code::CertCrlMissing, "cert.crl-missing", Stage::Appraise, "a revocation list is demanded and not there"},
+    CodeRow{Code::CertNoCrl, "cert.no-crl", Stage::Note, "whether a certificate has been revoked is not known"},
 
     // SEV-SNP
 
@@ -116,6 +127,13 @@ void Findings::add(Code code, std::string_view detail) {
     std::string text{detail.substr(0, kLongestDetail)};
     std::ranges::replace_if(text, [](char c) { return c < ' ' || c > '~'; }, '?');
     findings_.push_back({code, std::move(text)});
+}
+
+void Findings::append(const Findings& more) {
+    for (const Finding& finding : more.findings_) add(finding.code, finding.detail);
+    left_out_ += more.left_out_;
+    authentic_ = authentic_ && more.authentic_;
+    accepted_ = accepted_ && more.accepted_;
 }
 
 bool Findings::has(Code code) const noexcept {

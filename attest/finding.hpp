@@ -68,6 +68,17 @@ enum class Code : std::uint16_t {
     ImaBootAggregate,
     ImaBootAggregateUnknown,
     // Certificates
+    CertMalformed,
+    CertUntrusted,
+    CertSignature,
+    CertExpired,
+    CertNotYetValid,
+    CertConstraints,
+    CertRevoked,
+    CertCrlStale,
+    CertCrlInvalid,
+    CertCrlMissing,
+    CertNoCrl,
 
     // SEV-SNP
 
@@ -96,6 +107,7 @@ class Findings {
 public:
     /// `detail` may quote the evidence: it is cut, and what is not printable ASCII is replaced.
     void add(Code code, std::string_view detail = {});
+    void append(const Findings& more);
     [[nodiscard]] bool has(Code code) const noexcept;
     /// Of the findings of these stages there are none.
     [[nodiscard]] bool is_authentic() const noexcept;

@@ -14,6 +14,7 @@ constexpr std::array kKinds{
     Kind{"eventlog", "eventlog", judge_eventlog},
     Kind{"ccel", "ccel", judge_ccel},
     Kind{"ima", "ima", judge_ima},
+    Kind{"snp", "report", judge_snp},
 };
 
 }  // namespace

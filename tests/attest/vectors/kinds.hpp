@@ -19,6 +19,7 @@ Outcome judge_tpm_quote_json(const Case& test);
 Outcome judge_eventlog(const Case& test);
 Outcome judge_ccel(const Case& test);
 Outcome judge_ima(const Case& test);
+Outcome judge_snp(const Case& test);
 
 /// None: nobody knows the kind.
 [[nodiscard]] const Kind* find_kind(std::string_view name);

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// SEV-SNP reports: files "report", "vek" (the endorsement, perhaps with its chain), "chain" (ASK, ASVK and the ARK that is
+// to be trusted) and, if there are any, "crl".
+#include "attest/formats/snp/policy.hpp"
+#include "tests/attest/vectors/amd.hpp"
+#include "tests/attest/vectors/kinds.hpp"
+
+namespace holdfast::attest::vectors {
+
+Outcome judge_snp(const Case& test) {
+    Outcome outcome{.authentic = false, .policy_accepts = false, .findings = {}, .fields = Json::object()};
+    const Bytes bytes = test.file("report");
+    const Bytes vek = test.file(test.has("vek") ? "vek" : "vcek");
+    const auto report = snp::parse_report(bytes);
+    if (!report) {
+        outcome.findings.add(Code::SnpMalformed, report.error().what);
+        return outcome;
+    }
+    outcome.fields = snp_fields(**report, snp::product_of(**report, vek));
+    AmdChain amd{test.files("chain"), test.files("crl")};
+    const auto authentic = snp::authenticate(*report, amd.request(vek, test.at().value_or(0)), amd.verifier(),
+                                             outcome.findings);
+    if (authentic) {
+        if (const auto nonce = test.nonce()) {
+            [[maybe_unused]] const auto bound = snp::bind_report_data(*authentic, *nonce, outcome.findings);
+        }
+        snp::appraise(*authentic, snp::Policy{}, outcome.findings);
+    }
+    outcome.authentic = outcome.findings.is_authentic();
+    outcome.policy_accepts = outcome.findings.is_accepted();
+    return outcome;
+}
+
+}  // namespace holdfast::attest::vectors

@@ -53,6 +53,12 @@ constexpr std::array kRows{
             "a dynamic launch was begun and nothing measured"},
     CodeRow{Code::DrtmPcr, "drtm.pcr", Stage::Appraise,
             "a PCR of the dynamic launch is not as the policy says"},
+    CodeRow{Code::NvName, "nv.name", Stage::Bind, "the certification is of another NV index"},
+    CodeRow{Code::NvRange, "nv.range", Stage::Bind, "the certification is not of the whole counter"},
+    CodeRow{Code::NvAttributes, "nv.attributes", Stage::Appraise,
+            "the NV index is not a counter that was written"},
+    CodeRow{Code::NvOrderly, "nv.orderly", Stage::Appraise, "the counter may jump when power is lost"},
+    CodeRow{Code::NvCounterBack, "nv.counter-back", Stage::Appraise, "the counter is lower than seen before"},
     // Event logs
     CodeRow{Code::LogMalformed, "log.malformed", Stage::Parse, "the event log is malformed"},
     CodeRow{Code::LogReplay, "log.replay", Stage::Appraise, "the event log does not explain a PCR"},

@@ -49,6 +49,11 @@ enum class Code : std::uint16_t {
     DrtmNone,
     DrtmUnmeasured,
     DrtmPcr,
+    NvName,
+    NvRange,
+    NvAttributes,
+    NvOrderly,
+    NvCounterBack,
     // Event logs
     LogMalformed,
     LogReplay,

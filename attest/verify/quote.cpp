@@ -11,26 +11,6 @@ namespace {
 
 constexpr std::size_t kPcrs = 24;
 
-std::optional<Authenticated<tpm::AttestationKey>> trust(const Parsed<tpm::AttestationKey>& key,
-                                                        const AkTrust& by, Findings& findings) {
-    switch (by.by) {
-        case AkTrust::By::Given: return tpm::trust_given(key, findings);
-        case AkTrust::By::Name: return tpm::trust_named(key, by.names, findings);
-        case AkTrust::By::Certificate:
-            if (!by.certified) return std::nullopt;  // the chain's own findings say why
-            return tpm::trust_certified(key, *by.certified, findings);
-    }
-    bug("trust of a kind that there is not");
-}
-
-/// parse(), with its error as a finding.
-template <typename T>
-std::optional<T> or_finding(Result<T> result, const char* of_what, Findings& findings) {
-    if (result) return std::move(*result);
-    findings.add(Code::TpmMalformed, std::string{of_what} + ": " + result.error().what);
-    return std::nullopt;
-}
-
 void verify_log(Bytes bytes, const std::vector<eventlog::Vouched>& vouched, Findings& findings) {
     const auto log = eventlog::parse_log(bytes, eventlog::Kind::Tcg);
     if (!log) {
@@ -81,9 +61,9 @@ std::vector<eventlog::Vouched> vouched_by(const Bound<tpm::PcrValues>& pcrs) {
 
 QuoteReport verify_quote(const QuoteEvidence& evidence, const tpm::QuotePolicy& policy, Findings& findings) {
     QuoteReport report;
-    report.statement = or_finding(tpm::parse_attest(evidence.attest), "attest", findings);
-    const auto signature = or_finding(tpm::parse_signature(evidence.signature), "signature", findings);
-    const auto key = or_finding(tpm::parse_attestation_key(evidence.key), "attestation key", findings);
+    report.statement = or_malformed(tpm::parse_attest(evidence.attest), "attest", findings);
+    const auto signature = or_malformed(tpm::parse_signature(evidence.signature), "signature", findings);
+    const auto key = or_malformed(tpm::parse_attestation_key(evidence.key), "attestation key", findings);
     if (!report.statement || !signature || !key) return report;
 
     const auto trusted = trust(*key, evidence.trust, findings);

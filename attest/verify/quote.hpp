@@ -8,18 +8,9 @@
 
 #include "attest/formats/eventlog/replay.hpp"
 #include "attest/formats/tpm/appraise.hpp"
+#include "attest/verify/trust.hpp"
 
 namespace holdfast::attest {
-
-using Bytes = std::span<const std::byte>;
-
-/// Who vouches for the AK.
-struct AkTrust {
-    enum class By : std::uint8_t { Given, Name, Certificate };
-    By by = By::Given;
-    std::vector<std::vector<std::byte>> names;  ///< By::Name
-    std::optional<PublicKey> certified;         ///< By::Certificate; none: its chain was refused
-};
 
 /// Borrows its bytes.
 struct QuoteEvidence {

@@ -9,6 +9,7 @@ namespace holdfast::attest::eventlog::ev {
 
 inline constexpr std::uint32_t NO_ACTION = 0x00000003;
 inline constexpr std::uint32_t SEPARATOR = 0x00000004;
+inline constexpr std::uint32_t S_CRTM_CONTENTS = 0x00000007;
 inline constexpr std::uint32_t S_CRTM_VERSION = 0x00000008;
 inline constexpr std::uint32_t EFI_VARIABLE_DRIVER_CONFIG = 0x80000001;
 inline constexpr std::uint32_t EFI_BOOT_SERVICES_APPLICATION = 0x80000003;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kinds tpm-quote (a file for each part) and tpm-quote-json (one file, as Trustee's TPM attester writes it).
+#include <ctime>
+
 #include "attest/verify/quote.hpp"
 #include "tests/attest/vectors/kinds.hpp"
 #include "tests/attest/vectors/tpm_fields.hpp"
@@ -36,6 +38,28 @@ Outcome judge(const Case& test, const Parts& parts, AkTrust trust, Outcome outco
     return outcome;
 }
 
+std::vector<Certificate> certificates(const std::vector<Bytes>& files) {
+    std::vector<Certificate> all;
+    for (const Bytes& bytes : files) {
+        const auto some = parse_certificates(bytes);
+        if (!some) throw BadCase{some.error().what};
+        all.insert(all.end(), some->begin(), some->end());
+    }
+    return all;
+}
+
+/// By the AK's certificate if the case has one, else because the case names the key.
+AkTrust trust_of(const Case& test, Findings& findings) {
+    if (!test.has("ak_cert")) return {};
+    auto roots = ChainVerifier::create(certificates(test.files("roots")));
+    if (!roots) throw BadCase{roots.error().what};
+    const Bytes leaf = test.file("ak_cert");
+    const auto helpers = certificates(test.files("intermediates"));
+    return trust_by_certificate(
+        *roots, {.presented = leaf, .helpers = helpers, .at = test.at().value_or(std::time(nullptr))},
+        findings);
+}
+
 Json parse_json(const Bytes& bytes) {
     // SAFETY: bytes as characters.
     const auto* const text = reinterpret_cast<const char*>(bytes.data());
@@ -46,8 +70,7 @@ Json parse_json(const Bytes& bytes) {
 
 Outcome judge_tpm_quote(const Case& test) {
     Outcome outcome;
-    AkTrust trust;
-    if (test.has("ak_cert")) throw BadCase{"certificates of AKs are not verified yet"};
+    AkTrust trust = trust_of(test, outcome.findings);
     const Parts parts{.attest = test.file("attest"),
                       .signature = test.file("signature"),
                       .key = test.file("ak"),

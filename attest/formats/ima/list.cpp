@@ -37,6 +37,9 @@ const Entry* next_of(Cursor& cursor) {
     return *entry;
 }
 
+/// The binary form begins with a PCR as a number of four bytes; no text has a zero.
+bool looks_binary(std::span<const std::byte> bytes) { return bytes.size() > 1 && bytes[1] == std::byte{0}; }
+
 std::optional<Digest> aggregate_of(const BootPcrs& pcrs, HashAlg alg, std::size_t count) {
     Hasher hasher{alg};
     for (std::size_t i = 0; i < count; ++i) {
@@ -83,10 +86,7 @@ Result<const Entry*> Cursor::next() {
 }
 
 std::optional<Parsed<List>> parse_list(std::span<const std::byte> bytes, Findings& findings) {
-    // The binary form begins with a PCR as a number of four bytes, text with a digit.
-    List list{.bytes = bytes,
-              .binary = !bytes.empty() && bytes.front() < std::byte{' '} && bytes.front() != std::byte{'\n'},
-              .count = 0};
+    List list{.bytes = bytes, .binary = looks_binary(bytes), .count = 0};
     Cursor cursor{list};
     while (true) {
         const auto entry = cursor.next();

@@ -72,7 +72,9 @@ Code code_of(int error) noexcept {
         case X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE:
         case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER: return Code::CertCrlInvalid;
         case X509_V_ERR_UNABLE_TO_GET_CRL: return Code::CertNoCrl;
-        default: return Code::CertConstraints;  // of OpenSSL's many, those that remain: the chain is not as it must be
+        default:
+            return Code::CertConstraints;  // of OpenSSL's many, those that remain: the chain is not as it
+                                           // must be
     }
 }
 
@@ -99,7 +101,8 @@ Certificates stack_of(std::span<const Certificate> some, std::span<const Certifi
 
 Crls stack_of(std::span<const Crl> crls) {
     Crls stack{sk_X509_CRL_new_null()};
-    for (const Crl& crl : crls) check(stack && sk_X509_CRL_push(stack.get(), crl.native()) > 0, "sk_X509_CRL_push");
+    for (const Crl& crl : crls)
+        check(stack && sk_X509_CRL_push(stack.get(), crl.native()) > 0, "sk_X509_CRL_push");
     return stack;
 }
 

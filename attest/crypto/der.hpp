@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// As much of DER (X.690) as the extensions of AMD's and Intel's certificates need: values of up to 64 KiB, of tags below
-// 31, one after the other.
+// As much of DER (X.690) as the extensions of AMD's and Intel's certificates need: values of up to 64 KiB, of
+// tags below 31, one after the other.
 #pragma once
 
 #include <cstdint>

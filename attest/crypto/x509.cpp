@@ -69,7 +69,8 @@ Digest256 digest_of(std::span<const std::byte> bytes) noexcept {
 void Certificate::Free::operator()(x509_st* x509) const noexcept { X509_free(x509); }
 void Crl::Free::operator()(X509_crl_st* crl) const noexcept { X509_CRL_free(crl); }
 
-Certificate::Certificate(const Certificate& other) noexcept : x509_{other.x509_.get()}, digest_{other.digest_} {
+Certificate::Certificate(const Certificate& other) noexcept
+    : x509_{other.x509_.get()}, digest_{other.digest_} {
     check(X509_up_ref(x509_.get()) == 1, "X509_up_ref");
 }
 Certificate& Certificate::operator=(const Certificate& other) noexcept {
@@ -87,7 +88,8 @@ Result<Certificate> Certificate::adopt(x509_st* owned) {
     }
     Digest256 digest{};
     // SAFETY: an array of 32 bytes, which is what SHA-256 gives.
-    if (X509_digest(x509.get(), EVP_sha256(), reinterpret_cast<unsigned char*>(digest.data()), nullptr) != 1) {
+    if (X509_digest(x509.get(), EVP_sha256(), reinterpret_cast<unsigned char*>(digest.data()), nullptr) !=
+        1) {
         return refused("a certificate that cannot be hashed");
     }
     return Certificate{std::move(x509), digest};
@@ -130,7 +132,8 @@ std::optional<std::span<const std::byte>> Certificate::extension(const char* oid
     const int index = X509_get_ext_by_OBJ(x509_.get(), object.get(), -1);
     if (index < 0) return std::nullopt;
     const ASN1_OCTET_STRING* const data = X509_EXTENSION_get_data(X509_get_ext(x509_.get(), index));
-    return std::as_bytes(std::span{ASN1_STRING_get0_data(data), static_cast<std::size_t>(ASN1_STRING_length(data))});
+    return std::as_bytes(
+        std::span{ASN1_STRING_get0_data(data), static_cast<std::size_t>(ASN1_STRING_length(data))});
 }
 
 Result<std::vector<Certificate>> parse_certificates(std::span<const std::byte> bytes) {

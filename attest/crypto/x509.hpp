@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// X.509 certificates and revocation lists (RFC 5280), and chains of them to roots that the verifier trusts, at a time
-// that the verifier names. By OpenSSL's own chain check, not in its strict mode: AMD's endorsement certificates have
-// serial number 0. Nothing is fetched.
+// X.509 certificates and revocation lists (RFC 5280), and chains of them to roots that the verifier trusts,
+// at a time that the verifier names. By OpenSSL's own chain check, not in its strict mode: AMD's endorsement
+// certificates have serial number 0. Nothing is fetched.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,8 @@ public:
     [[nodiscard]] std::int64_t not_before() const noexcept;
     [[nodiscard]] std::int64_t not_after() const noexcept;
     [[nodiscard]] Result<PublicKey> key() const;
-    /// What is in the extension with this object identifier ("1.2.3"), which is the certificate's; none: no such one.
+    /// What is in the extension with this object identifier ("1.2.3"), which is the certificate's; none: no
+    /// such one.
     [[nodiscard]] std::optional<std::span<const std::byte>> extension(const char* oid) const noexcept;
     [[nodiscard]] const Digest256& digest() const noexcept { return digest_; }
     [[nodiscard]] x509_st* native() const noexcept { return x509_.get(); }
@@ -87,7 +88,8 @@ enum class Revocation : std::uint8_t {
 };
 
 struct ChainRequest {
-    /// As it came: the certificate in question first, then others from the same source. Nothing in it is trusted.
+    /// As it came: the certificate in question first, then others from the same source. Nothing in it is
+    /// trusted.
     std::span<const std::byte> presented;
     /// Certificates from elsewhere that may help to build the chain. Nothing in it is trusted.
     std::span<const Certificate> helpers{};
@@ -108,8 +110,8 @@ public:
     static Result<ChainVerifier> create(std::span<const Certificate> roots);
 
     /// All that is wrong is added to `findings`; a chain comes back only if it makes nothing unauthentic.
-    /// Chains that held are remembered with the time for which they do, so that a second piece of evidence of the same
-    /// machine costs no second chain; what was found wrong is never remembered.
+    /// Chains that held are remembered with the time for which they do, so that a second piece of evidence of
+    /// the same machine costs no second chain; what was found wrong is never remembered.
     [[nodiscard]] std::optional<Chain> verify(const ChainRequest& request, Findings& findings);
 
 private:

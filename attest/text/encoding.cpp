@@ -28,7 +28,8 @@ int base64_digit(char c) noexcept {
 Result<unsigned> number_of(std::string_view text) {
     unsigned value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size()) return input_error("a time with other than digits");
+    if (error != std::errc{} || end != text.data() + text.size())
+        return input_error("a time with other than digits");
     return value;
 }
 
@@ -86,8 +87,8 @@ Result<std::int64_t> time_of_text(std::string_view text) {
     const auto hour = HF_TRY(number_of(text.substr(11, 2)));
     const auto minute = HF_TRY(number_of(text.substr(14, 2)));
     const auto second = HF_TRY(number_of(text.substr(17, 2)));
-    const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(year)}, std::chrono::month{month},
-                                           std::chrono::day{day}};
+    const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(year)},
+                                           std::chrono::month{month}, std::chrono::day{day}};
     if (!date.ok() || hour > 23 || minute > 59 || second > 60) return input_error("a time that there is not");
     const std::chrono::sys_days days{date};
     return std::int64_t{days.time_since_epoch().count()} * 86400 + hour * 3600 + minute * 60 + second;

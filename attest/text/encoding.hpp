@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes and times as text: hexadecimal, base64 and base64url (RFC 4648, padding may be missing), and UTC times of RFC
-// 3339 as Intel's collateral has them. Strict: what is not of the form is an Input error.
+// Bytes and times as text: hexadecimal, base64 and base64url (RFC 4648, padding may be missing), and UTC
+// times of RFC 3339 as Intel's collateral has them. Strict: what is not of the form is an Input error.
 #pragma once
 
 #include <cstddef>

@@ -91,7 +91,8 @@ private:
         }
     }
 
-    /// Two spellings of one name must not pass for two names, so none may have an escape; no format here needs one.
+    /// Two spellings of one name must not pass for two names, so none may have an escape; no format here
+    /// needs one.
     Result<void> judge_name(std::uint32_t object, std::uint32_t begin, std::uint32_t end) const {
         const std::string_view name = text_.substr(begin, end - begin);
         if (name.contains('\\')) return input_error("JSON name with an escape");
@@ -153,8 +154,10 @@ private:
         while (at_ < text_.size()) {
             const char c = text_[at_++];
             if (c == '"') return {};
-            if (static_cast<unsigned char>(c) < 0x20) return input_error("JSON string with a control character");
-            if (c == '\\' && at_++ == text_.size()) break;  // what follows is judged when the string is asked for
+            if (static_cast<unsigned char>(c) < 0x20)
+                return input_error("JSON string with a control character");
+            if (c == '\\' && at_++ == text_.size())
+                break;  // what follows is judged when the string is asked for
         }
         return input_error("JSON string that does not end");
     }
@@ -189,7 +192,9 @@ Result<JsonDocument> JsonDocument::parse(std::string_view text) {
     return document;
 }
 
-std::string_view JsonValue::raw() const noexcept { return text_.substr(node().begin, node().end - node().begin); }
+std::string_view JsonValue::raw() const noexcept {
+    return text_.substr(node().begin, node().end - node().begin);
+}
 
 std::optional<JsonValue> JsonValue::find(std::string_view name) const noexcept {
     if (node().kind != JsonKind::Object) return std::nullopt;
@@ -210,7 +215,8 @@ Result<JsonValue> JsonValue::at(std::string_view name) const {
 Result<std::vector<JsonValue>> JsonValue::elements() const {
     if (node().kind != JsonKind::Array) return input_error("JSON value that is not an array");
     std::vector<JsonValue> all;
-    for (std::uint32_t i = node().first; i != 0; i = nodes_[i].next) all.push_back(JsonValue{text_, nodes_, i});
+    for (std::uint32_t i = node().first; i != 0; i = nodes_[i].next)
+        all.push_back(JsonValue{text_, nodes_, i});
     return all;
 }
 

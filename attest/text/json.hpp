@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON (RFC 8259) of somebody else, read strictly: a name twice in an object is refused, nothing follows the value, and
-// size, depth and number of values are bounded. Each value knows its own text, because signed JSON is signed as it was
-// written and not as a library would write it again.
+// JSON (RFC 8259) of somebody else, read strictly: a name twice in an object is refused, nothing follows the
+// value, and size, depth and number of values are bounded. Each value knows its own text, because signed JSON
+// is signed as it was written and not as a library would write it again.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,8 @@ struct JsonNode {
 };
 }  // namespace detail
 
-/// One value of a JsonDocument, which must outlive it. What is not of the kind that was asked for is an Input error.
+/// One value of a JsonDocument, which must outlive it. What is not of the kind that was asked for is an Input
+/// error.
 class JsonValue {
 public:
     /// Exactly as it was written.

@@ -17,7 +17,9 @@ struct Voucher<snp::Endorsed, Stage::Authenticate> {
 };
 template <>
 struct Voucher<snp::Endorsed, Stage::Bind> {
-    static Bound<snp::Endorsed> grant(const snp::Endorsed& endorsed) { return Bound<snp::Endorsed>{endorsed}; }
+    static Bound<snp::Endorsed> grant(const snp::Endorsed& endorsed) {
+        return Bound<snp::Endorsed>{endorsed};
+    }
 };
 
 }  // namespace holdfast::attest
@@ -72,8 +74,8 @@ void check_key_kind(const Report& report, const Endorsement& endorsement, Findin
     }
 }
 
-/// The processor of the report, the product that the endorsement names, and the authority that issued it, which is one
-/// product's, are the same.
+/// The processor of the report, the product that the endorsement names, and the authority that issued it,
+/// which is one product's, are the same.
 void check_product(const Report& report, const Endorsement& endorsement, const Certificate& leaf,
                    Findings& findings) {
     const std::string product{product_name(endorsement.product)};
@@ -85,11 +87,11 @@ void check_product(const Report& report, const Endorsement& endorsement, const C
     if (!report.cpu) return;
     const auto claimed = product_of_cpu(report.cpu->family, report.cpu->model);
     if (!claimed) {
-        findings.add(Code::SnpUnknownProduct, "CPU family " + std::to_string(report.cpu->family) + ", model " +
-                                                  std::to_string(report.cpu->model));
+        findings.add(Code::SnpUnknownProduct, "CPU family " + std::to_string(report.cpu->family) +
+                                                  ", model " + std::to_string(report.cpu->model));
     } else if (*claimed != endorsement.product) {
-        findings.add(Code::SnpProduct,
-                     "a report of " + std::string{product_name(*claimed)} + " and an endorsement for " + product);
+        findings.add(Code::SnpProduct, "a report of " + std::string{product_name(*claimed)} +
+                                           " and an endorsement for " + product);
     }
 }
 
@@ -97,8 +99,8 @@ void check_product(const Report& report, const Endorsement& endorsement, const C
 void check_derivation(const Report& report, const Endorsement& endorsement, Findings& findings) {
     const Tcb reported = tcb_of(endorsement.product, report.reported_tcb);
     if (reported != endorsement.tcb) {
-        findings.add(Code::SnpTcb, "reported " + text_of_tcb(reported) + "; endorsed " +
-                                       text_of_tcb(endorsement.tcb));
+        findings.add(Code::SnpTcb,
+                     "reported " + text_of_tcb(reported) + "; endorsed " + text_of_tcb(endorsement.tcb));
     }
     if (endorsement.kind == EndorsementKind::Vlek) {
         findings.add(Code::SnpChipMasked, "a VLEK is a provider's and not a chip's");

@@ -75,7 +75,8 @@ Result<Endorsement> read_endorsement(const Certificate& certificate) {
     endorsement.product = *product;
     endorsement.tcb = HF_TRY(tcb_in(certificate, *product));
     if (endorsement.kind == EndorsementKind::Vlek) {
-        if (certificate.extension(kProviderId)) endorsement.provider = HF_TRY(string_in(certificate, kProviderId));
+        if (certificate.extension(kProviderId))
+            endorsement.provider = HF_TRY(string_in(certificate, kProviderId));
     } else {
         endorsement.hardware = HF_TRY(hardware_in(certificate, *product));
     }

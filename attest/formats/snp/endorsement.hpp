@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a certificate of an SNP endorsement key says of the chip and its firmware (AMD 57230, "VCEK Certificate and KDS
-// Interface", section 3.1): the VCEK is one chip's, the VLEK one cloud provider's.
+// What a certificate of an SNP endorsement key says of the chip and its firmware (AMD 57230, "VCEK
+// Certificate and KDS Interface", section 3.1): the VCEK is one chip's, the VLEK one cloud provider's.
 #pragma once
 
 #include <cstdint>

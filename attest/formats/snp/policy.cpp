@@ -29,8 +29,8 @@ void appraise_guest(const Report& report, const Policy& policy, Findings& findin
                                         std::to_string(policy.max_vmpl));
     }
     if (report.guest_svn < policy.min_guest_svn) {
-        findings.add(Code::SnpMinGuestSvn, std::to_string(report.guest_svn) + ", at least " +
-                                               std::to_string(policy.min_guest_svn));
+        findings.add(Code::SnpMinGuestSvn,
+                     std::to_string(report.guest_svn) + ", at least " + std::to_string(policy.min_guest_svn));
     }
     if (!is_one_of(report.measurement, policy.measurements)) {
         findings.add(Code::SnpMeasurement, hex(report.measurement));
@@ -48,8 +48,8 @@ void appraise_guest(const Report& report, const Policy& policy, Findings& findin
     }
 }
 
-/// The firmware that is committed can no longer be rolled back; what is reported is at most that, and what is in force
-/// at least that (56860, section 3.3).
+/// The firmware that is committed can no longer be rolled back; what is reported is at most that, and what is
+/// in force at least that (56860, section 3.3).
 void appraise_order(const Endorsed& endorsed, Findings& findings) {
     const Product product = endorsed.endorsement.product;
     const Tcb current = tcb_of(product, endorsed.report.current_tcb);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a verifier accepts of an authentic SNP report. The default is strict about what every verifier wants, and silent
-// about what only this one can know (which launch digest, which chip).
+// What a verifier accepts of an authentic SNP report. The default is strict about what every verifier wants,
+// and silent about what only this one can know (which launch digest, which chip).
 #pragma once
 
 #include <cstdint>

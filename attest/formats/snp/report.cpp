@@ -102,7 +102,8 @@ Result<Parsed<Report>> parse_report(std::span<const std::byte> bytes) {
     report.current_firmware = firmware_of(wire.current);
     report.committed_firmware = firmware_of(wire.committed);
     if (report.version >= kFirstWithMitigations) {
-        report.mitigations = {.launch = wire.launch_mitigations.get(), .current = wire.current_mitigations.get()};
+        report.mitigations = {.launch = wire.launch_mitigations.get(),
+                              .current = wire.current_mitigations.get()};
     }
     const auto field = [&](std::size_t offset, std::size_t size) { return bytes.subspan(offset, size); };
     report.family_id = field(offsetof(Wire, family_id), sizeof wire.family_id);

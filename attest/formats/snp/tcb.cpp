@@ -19,8 +19,8 @@ struct Models {
     std::uint8_t last;
     Product product;
 };
-// Siena and Bergamo (A0h to AFh) have Genoa's firmware and roots. The generation after Turin (1Ah, from 50h on) has a
-// third layout; it is left out until there is a report to check it with.
+// Siena and Bergamo (A0h to AFh) have Genoa's firmware and roots. The generation after Turin (1Ah, from 50h
+// on) has a third layout; it is left out until there is a report to check it with.
 constexpr std::array kModels{
     Models{0x19, 0x00, 0x0f, Product::Milan}, Models{0x19, 0x10, 0x1f, Product::Genoa},
     Models{0x19, 0xa0, 0xaf, Product::Genoa}, Models{0x1a, 0x00, 0x11, Product::Turin}};
@@ -49,9 +49,14 @@ Tcb tcb_of(Product product, const TcbBytes& bytes) noexcept {
     switch (product) {
         case Product::Milan:
         case Product::Genoa:
-            return {.fmc = {}, .bootloader = bytes[0], .tee = bytes[1], .snp = bytes[6], .microcode = bytes[7]};
+            return {
+                .fmc = {}, .bootloader = bytes[0], .tee = bytes[1], .snp = bytes[6], .microcode = bytes[7]};
         case Product::Turin:
-            return {.fmc = bytes[0], .bootloader = bytes[1], .tee = bytes[2], .snp = bytes[3], .microcode = bytes[7]};
+            return {.fmc = bytes[0],
+                    .bootloader = bytes[1],
+                    .tee = bytes[2],
+                    .snp = bytes[3],
+                    .microcode = bytes[7]};
     }
     return {};
 }
@@ -64,8 +69,8 @@ bool is_at_least(const Tcb& tcb, const Tcb& least) noexcept {
 std::string text_of_tcb(const Tcb& tcb) {
     std::string text;
     if (tcb.fmc) text += "fmc " + std::to_string(*tcb.fmc) + ", ";
-    return text + "bootloader " + std::to_string(tcb.bootloader) + ", tee " + std::to_string(tcb.tee) + ", snp " +
-           std::to_string(tcb.snp) + ", microcode " + std::to_string(tcb.microcode);
+    return text + "bootloader " + std::to_string(tcb.bootloader) + ", tee " + std::to_string(tcb.tee) +
+           ", snp " + std::to_string(tcb.snp) + ", microcode " + std::to_string(tcb.microcode);
 }
 
 }  // namespace holdfast::attest::snp

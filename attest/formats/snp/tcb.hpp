@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// TCB_VERSION (AMD 56860, section 2.2): eight bytes whose meaning depends on the processor and not on the version of the
-// report, since there are reports of version 5 with either layout.
+// TCB_VERSION (AMD 56860, section 2.2): eight bytes whose meaning depends on the processor and not on the
+// version of the report, since there are reports of version 5 with either layout.
 #pragma once
 
 #include <array>

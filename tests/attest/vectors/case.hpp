@@ -41,6 +41,7 @@ public:
     Case(std::filesystem::path folder, Json json, std::string subject);
 
     [[nodiscard]] const Json& json() const noexcept { return json_; }
+    [[nodiscard]] const std::filesystem::path& folder() const noexcept { return folder_; }
     [[nodiscard]] bool has(const std::string& name) const;
     /// The file with the case's patch, truncate, append and replace.
     [[nodiscard]] Bytes file(const std::string& name) const;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// SEV-SNP reports: files "report", "vek" (the endorsement, perhaps with its chain), "chain" (ASK, ASVK and the ARK that is
-// to be trusted) and, if there are any, "crl".
+// SEV-SNP reports: files "report", "vek" (the endorsement, perhaps with its chain), "chain" (ASK, ASVK and
+// the ARK that is to be trusted) and, if there are any, "crl".
 #include "attest/formats/snp/policy.hpp"
-#include "tests/attest/vectors/amd.hpp"
+#include "tests/attest/vectors/cpu_fields.hpp"
 #include "tests/attest/vectors/kinds.hpp"
+#include "tests/attest/vectors/trust.hpp"
 
 namespace holdfast::attest::vectors {
 
@@ -17,9 +18,10 @@ Outcome judge_snp(const Case& test) {
         return outcome;
     }
     outcome.fields = snp_fields(**report, snp::product_of(**report, vek));
-    AmdChain amd{test.files("chain"), test.files("crl")};
-    const auto authentic = snp::authenticate(*report, amd.request(vek, test.at().value_or(0)), amd.verifier(),
-                                             outcome.findings);
+    Trust amd{test, {"chain", "root"}, "amd"};
+    amd.add_crls(test, {"crl"});
+    const auto authentic =
+        snp::authenticate(*report, amd.request(vek, test.at().value_or(0)), amd.verifier(), outcome.findings);
     if (authentic) {
         if (const auto nonce = test.nonce()) {
             [[maybe_unused]] const auto bound = snp::bind_report_data(*authentic, *nonce, outcome.findings);

@@ -15,6 +15,8 @@ constexpr std::array kKinds{
     Kind{"ccel", "ccel", judge_ccel},
     Kind{"ima", "ima", judge_ima},
     Kind{"snp", "report", judge_snp},
+    Kind{"tdx", "quote", judge_tdx},
+    Kind{"azure-hcl", "evidence", judge_azure},
 };
 
 }  // namespace

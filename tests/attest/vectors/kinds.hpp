@@ -20,6 +20,8 @@ Outcome judge_eventlog(const Case& test);
 Outcome judge_ccel(const Case& test);
 Outcome judge_ima(const Case& test);
 Outcome judge_snp(const Case& test);
+Outcome judge_tdx(const Case& test);
+Outcome judge_azure(const Case& test);
 
 /// None: nobody knows the kind.
 [[nodiscard]] const Kind* find_kind(std::string_view name);

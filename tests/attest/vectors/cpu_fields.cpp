@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/attest/vectors/amd.hpp"
+#include "tests/attest/vectors/cpu_fields.hpp"
 
 #include "sys/sha2.hpp"
 #include "sys/wire/endian.hpp"
@@ -14,7 +14,8 @@ Json tcb_json(const snp::Tcb& tcb) {
 }
 
 std::string text_of(const snp::FirmwareVersion& version) {
-    return std::to_string(version.major) + "." + std::to_string(version.minor) + "." + std::to_string(version.build);
+    return std::to_string(version.major) + "." + std::to_string(version.minor) + "." +
+           std::to_string(version.build);
 }
 
 /// As the bytes of the report.
@@ -24,27 +25,6 @@ std::string little_endian_hex(std::uint64_t value) {
 }
 
 }  // namespace
-
-AmdChain::AmdChain(const std::vector<Bytes>& chains, const std::vector<Bytes>& crls) {
-    std::vector<Certificate> roots;
-    for (const Bytes& file : chains) {
-        const auto certificates = parse_certificates(file);
-        if (!certificates) throw BadCase{certificates.error().what};
-        for (const Certificate& one : *certificates) (one.is_self_issued() ? roots : helpers_).push_back(one);
-    }
-    for (const Bytes& file : crls) {
-        auto crl = Crl::parse(file);
-        if (!crl) throw BadCase{crl.error().what};
-        crls_.push_back(std::move(*crl));
-    }
-    auto verifier = ChainVerifier::create(roots);
-    if (!verifier) throw BadCase{verifier.error().what};
-    verifier_ = std::move(*verifier);
-}
-
-ChainRequest AmdChain::request(std::span<const std::byte> presented, std::int64_t at) const {
-    return {.presented = presented, .helpers = helpers_, .crls = crls_, .at = at};
-}
 
 Json snp_fields(const snp::Report& report, std::optional<snp::Product> product) {
     Json json{{"version", report.version},
@@ -76,6 +56,34 @@ Json snp_fields(const snp::Report& report, std::optional<snp::Product> product) 
     if (report.mitigations) {
         json["launch_mit_vector"] = little_endian_hex(report.mitigations->launch);
         json["current_mit_vector"] = little_endian_hex(report.mitigations->current);
+    }
+    return json;
+}
+
+Json tdx_fields(const tdx::Quote& quote) {
+    Json json{{"version", quote.version},
+              {"tee_type", quote.tee_type},
+              {"qe_isvsvn", quote.quoting_enclave.isv_svn}};
+    if (const auto* const td = quote.td()) {
+        json.update({{"tee_tcb_svn", hex(td->tee_tcb_svn)},
+                     {"mrseam", hex(td->mr_seam)},
+                     {"mrsignerseam", hex(td->mr_signer_seam)},
+                     {"seamattributes", hex(td->seam_attributes)},
+                     {"tdattributes", hex(td->td_attributes)},
+                     {"xfam", hex(td->xfam)},
+                     {"mrtd", hex(td->mrtd)},
+                     {"mrconfigid", hex(td->mr_config_id)},
+                     {"mrowner", hex(td->mr_owner)},
+                     {"mrownerconfig", hex(td->mr_owner_config)},
+                     {"reportdata", hex(td->report_data)}});
+        for (std::size_t i = 0; i < td->rtmr.size(); ++i) json["rtmr" + std::to_string(i)] = hex(td->rtmr[i]);
+        if (td->tee_tcb_svn2) json["tee_tcb_svn2"] = hex(*td->tee_tcb_svn2);
+        if (td->mr_service_td) json["mrservicetd"] = hex(*td->mr_service_td);
+    }
+    if (const auto pck = tdx::claimed_pck(quote)) {
+        json["fmspc"] = hex(pck->fmspc);
+        json["pck_tcb_components"] = pck->components;
+        json["pcesvn"] = pck->pce_svn;
     }
     return json;
 }

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "iommu/host/device.hpp"
+
+#include <array>
+#include <cerrno>
+
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <unistd.h>
+
+#include "sys/wire/endian.hpp"
+
+namespace holdfast::iommu::host {
+namespace {
+
+bool outside(const Region& region, std::uint64_t offset, std::size_t size) noexcept {
+    return offset > region.size || size > region.size - offset;
+}
+
+}  // namespace
+
+Result<Device> Device::create(UniqueFd fd, Kernel& kernel) {
+    vfio_device_info info{};
+    info.argsz = sizeof info;
+    HF_TRY(kernel.ask(fd, HF_IOMMU_REQUEST(VFIO_DEVICE_GET_INFO), &info));
+    if ((info.flags & VFIO_DEVICE_FLAGS_PCI) == 0) return input_error("not a PCI device");
+    if ((info.flags & VFIO_DEVICE_FLAGS_RESET) == 0) return input_error("the device cannot be reset");
+    Device device{std::move(fd), kernel};
+    device.config_ = HF_TRY(device.region(kConfigRegion));
+    HF_TRY(device.set_bus_master(BusMaster::Off));
+    return device;
+}
+
+Result<Region> Device::region(std::uint32_t index) const {
+    vfio_region_info info{};
+    info.argsz = sizeof info;
+    info.index = index;
+    HF_TRY(kernel_->ask(fd_, HF_IOMMU_REQUEST(VFIO_DEVICE_GET_REGION_INFO), &info));
+    return Region{
+        .size = info.size, .offset = info.offset, .mappable = (info.flags & VFIO_REGION_INFO_FLAG_MMAP) != 0};
+}
+
+Result<void> Device::read(const Region& region, std::uint64_t offset, std::span<std::byte> bytes) const {
+    if (outside(region, offset, bytes.size())) return guest_fault("outside of the device's region");
+    const auto at = static_cast<off_t>(region.offset + offset);
+    const ssize_t got = ::pread(fd_.get(), bytes.data(), bytes.size(), at);
+    if (got < 0) return os_error("read a device's region");
+    if (static_cast<std::size_t>(got) != bytes.size()) return Error{Fault::Os, EIO, "read a device's region"};
+    return {};
+}
+
+Result<void> Device::write(const Region& region, std::uint64_t offset,
+                           std::span<const std::byte> bytes) const {
+    if (outside(region, offset, bytes.size())) return guest_fault("outside of the device's region");
+    const auto at = static_cast<off_t>(region.offset + offset);
+    const ssize_t put = ::pwrite(fd_.get(), bytes.data(), bytes.size(), at);
+    if (put < 0) return os_error("write a device's region");
+    if (static_cast<std::size_t>(put) != bytes.size())
+        return Error{Fault::Os, EIO, "write a device's region"};
+    return {};
+}
+
+Result<bool> Device::is_bus_master() const {
+    Le<std::uint16_t> command{};
+    HF_TRY(read(config_, PCI_COMMAND, std::as_writable_bytes(std::span{&command, 1})));
+    return (command.get() & PCI_COMMAND_MASTER) != 0;
+}
+
+Result<void> Device::set_bus_master(BusMaster wanted) const {
+    Le<std::uint16_t> command{};
+    HF_TRY(read(config_, PCI_COMMAND, std::as_writable_bytes(std::span{&command, 1})));
+    const unsigned rest = command.get() & ~unsigned{PCI_COMMAND_MASTER};
+    command = Le<std::uint16_t>{
+        static_cast<std::uint16_t>(rest | (wanted == BusMaster::On ? unsigned{PCI_COMMAND_MASTER} : 0U))};
+    HF_TRY(write(config_, PCI_COMMAND, std::as_bytes(std::span{&command, 1})));
+    if (HF_TRY(is_bus_master()) != (wanted == BusMaster::On)) {
+        return Error{Fault::Os, EIO, "change a device's bus mastering"};
+    }
+    return {};
+}
+
+Result<void> Device::reset() const {
+    HF_TRY(set_bus_master(BusMaster::Off));
+    HF_TRY(kernel_->ask(fd_, HF_IOMMU_REQUEST(VFIO_DEVICE_RESET), std::uintptr_t{0}));
+    return set_bus_master(BusMaster::Off);
+}
+
+}  // namespace holdfast::iommu::host

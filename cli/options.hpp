@@ -93,6 +93,7 @@ struct VtpmServeOptions {
     std::string name;
     std::string socket;
     bool incoming = false;
+    bool strict = false;
 };
 struct VtpmRemoveOptions {
     std::string name;

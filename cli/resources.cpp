@@ -297,7 +297,7 @@ Resources open_resources(const Shape& shape, const StateDirectory& directory, co
     all.console_log = open_log(directory.file(kConsoleLog), O_RDWR);
     all.vmm_log = open_log(directory.file(kVmmLog), O_RDWR | O_APPEND);
     if (shape.vtpm && shape.vtpm_socket.empty()) {
-        AttachedVtpm vtpm = start_vtpm(state_dir, shape.name, all.vmm_log.get());
+        AttachedVtpm vtpm = start_vtpm(state_dir, shape.name, shape.vtpm_strict, all.vmm_log.get());
         vtpm.process.wait_ready();
         all.vtpm.emplace(std::move(vtpm.process));
         all.tpm_control = std::move(vtpm.control);

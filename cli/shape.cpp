@@ -45,9 +45,11 @@ constexpr std::array kSettings{
             "user user,forward= tap="},
     Setting{"vsock", Text, PathPart::AfterEquals, "CID=PATH",
             "vsock by a Unix socket: clients write CONNECT port; guest connections go to PATH_port", ""},
-    Setting{"vtpm", Text, PathPart::AfterEquals, "on|off|socket=PATH",
-            "virtual TPM: off (default), on (the vTPM of the VM's name, made if there is none), or one at PATH",
-            "on off socket="},
+    Setting{"vtpm", Text, PathPart::AfterEquals, "on|strict|off|socket=PATH",
+            "virtual TPM: off (default), on (the vTPM of the VM's name, made if there is none), strict "
+            "(anchored, "
+            "and each store survives a power cut of the host), or one at PATH",
+            "on strict off socket="},
     Setting{"console", Text, PathPart::None, "KIND",
             "console device: serial (ttyS0) or virtio (hvc0); default serial", "serial virtio"},
     Setting{"on-reboot", Text, PathPart::None, "ACTION",
@@ -281,11 +283,13 @@ std::vector<Forward> parse_forwards(const std::string& net) {
 void parse_vtpm(const std::string& text, Shape& shape) {
     constexpr std::string_view key = "socket=";
     shape.vtpm = text != "off";
-    if (text == "on" || text == "off") return;
+    shape.vtpm_strict = text == "strict";
+    if (text == "on" || text == "off" || shape.vtpm_strict) return;
     // 107: what a Unix socket's address holds.
     if (!text.starts_with(key) || text.size() == key.size() || text.size() - key.size() > 107) {
-        bad_value("vtpm", text, "it is neither on nor off nor socket=PATH with a path of at most 107 bytes",
-                  "say --vtpm on, or give the control socket of a TPM, for example --vtpm socket=/run/swtpm.sock");
+        bad_value(
+            "vtpm", text, "it is neither on, strict, off nor socket=PATH with a path of at most 107 bytes",
+            "say --vtpm on, or give the control socket of a TPM, for example --vtpm socket=/run/swtpm.sock");
     }
     shape.vtpm_socket = text.substr(key.size());
 }

@@ -186,6 +186,9 @@ void declare_vtpm(CLI::App& app, Invocation& out) {
         ->type_name("PATH");
     add_flag<VtpmServeOptions>(serve, out, "--incoming", &VtpmServeOptions::incoming,
                                "for a migration's destination: take the state when it arrives");
+    add_flag<VtpmServeOptions>(serve, out, "--strict", &VtpmServeOptions::strict,
+                               "anchored, and each store survives a power cut; costs a flash write of the "
+                               "host's TPM each");
 
     CLI::App* const remove = add_verb<VtpmRemoveOptions>(vtpm, out, "remove", "destroy a vTPM for ever");
     add_name<VtpmRemoveOptions>(remove, out, kName);

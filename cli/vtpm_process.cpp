@@ -31,8 +31,14 @@ Child start_program(const char* program, const UniqueFd& socket, int log) {
 }
 
 /// A door to the anchor and the end that the worker gets; neither, where this host has none.
-std::pair<AnchorDoor, UniqueFd> open_door(const std::string& state_dir, const std::string& name, int log) {
+std::pair<AnchorDoor, UniqueFd> open_door(const std::string& state_dir, const std::string& name, bool strict,
+                                          int log) {
     const AnchorFiles files{state_dir};
+    if (!files.exist() && strict) {
+        throw Failure{Code::AnchorStopped, fmt::format("the vTPM '{}' cannot be strict", name),
+                      "this host has no anchor: an old copy of its state would be accepted",
+                      "holdfast anchor init makes one; or start it without that"};
+    }
     if (!files.exist()) {
         write_text(log < 0 ? STDERR_FILENO : log,
                    fmt::format("holdfast: the vTPM '{}' is not anchored: an old copy of its state would be "
@@ -53,7 +59,7 @@ std::pair<AnchorDoor, UniqueFd> open_door(const std::string& state_dir, const st
 }  // namespace
 
 VtpmProcess VtpmStart::launch(const SecretBytes& host_key, const std::string& state_dir) && {
-    auto [door, anchor] = open_door(state_dir, name, log);
+    auto [door, anchor] = open_door(state_dir, name, strict, log);
     auto [store_ours, store_theirs] = expect(socket_pair(SOCK_SEQPACKET));
     auto [vtpm_ours, vtpm_theirs] = expect(socket_pair(SOCK_SEQPACKET));
     auto [client, service] = expect(socket_pair(SOCK_STREAM));
@@ -72,6 +78,7 @@ VtpmProcess VtpmStart::launch(const SecretBytes& host_key, const std::string& st
                                                             {.identity = std::move(identity),
                                                              .start = start,
                                                              .tenant = tenant,
+                                                             .strict = strict,
                                                              .state = std::move(client),
                                                              .listener = std::move(listener),
                                                              .control = std::move(control),
@@ -121,7 +128,7 @@ void VtpmProcess::explain_end() {
         "its log above may say more; its state is that of the last command it answered"};
 }
 
-AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, int log) {
+AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, bool strict, int log) {
     const VtpmHome home{state_dir};
     if (!home.has(name)) make_vtpm(state_dir, name, {});
     FoundVtpm found = home.find_unused(name);
@@ -130,6 +137,7 @@ AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, i
     return {.process = VtpmStart{.name = name,
                                  .identity = std::move(found.owner.identity),
                                  .start = vtpm::Start::Stored,
+                                 .strict = strict,
                                  .state = open_vtpm_state(found.file),
                                  .listener = {},
                                  .control = std::move(control_theirs),

@@ -41,6 +41,7 @@ struct VtpmStart {
     vtpm::Identity identity;
     vtpm::Start start = vtpm::Start::Stored;
     anchor::Digest tenant{};  ///< of a new one on a host with an anchor (vtpm/launch.hpp)
+    bool strict = false;      ///< every store survives a power cut; needs an anchor
     UniqueFd state;           ///< its file
     UniqueFd listener;        ///< for any client, one after the other
     UniqueFd control;         ///< or for one alone: both are stream sockets, their other ends its client's
@@ -48,7 +49,7 @@ struct VtpmStart {
     int log = -1;  ///< where the processes' log goes; -1: standard error
 
     /// Starts both processes and waits for neither. Anchored, if there is an anchor in `state_dir`; if not,
-    /// says so in the log. Throws HF-0605 where the anchor does not serve.
+    /// says so in the log. Throws HF-0605 where the anchor does not serve, or is missing and `strict`.
     [[nodiscard]] VtpmProcess launch(const SecretBytes& host_key, const std::string& state_dir) &&;
 };
 
@@ -58,11 +59,12 @@ struct AttachedVtpm {
     UniqueFd control;  ///< the client's ends, for holdfast-vmm
     UniqueFd data;
 };
-/// A new vTPM of this host, with its certificates, not running. `tenant_key`: the file of the public key that may
-/// re-anchor it, or empty. Throws HF-0502 and what a start throws.
+/// A new vTPM of this host, with its certificates, not running. `tenant_key`: the file of the public key that
+/// may re-anchor it, or empty. Throws HF-0502 and what a start throws.
 void make_vtpm(const std::string& state_dir, const std::string& name, const std::string& tenant_key);
-/// Makes the vTPM first where there is none. Throws HF-0501, HF-0502, HF-0504, HF-0507; call process.wait_ready()
-/// before the guest runs.
-[[nodiscard]] AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, int log);
+/// Makes the vTPM first where there is none. Throws HF-0501, HF-0502, HF-0504, HF-0507; call
+/// process.wait_ready() before the guest runs.
+[[nodiscard]] AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, bool strict,
+                                      int log);
 
 }  // namespace holdfast::cli

@@ -57,6 +57,7 @@ int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir) {
         .name = options.name,
         .identity = std::move(found.owner.identity),
         .start = options.incoming ? vtpm::Start::Incoming : vtpm::Start::Stored,
+        .strict = options.strict,
         .state = open_vtpm_state(found.file),
         .listener = std::move(listener),
         .control = {},

@@ -49,6 +49,9 @@ Result<Launch> decode(std::span<const std::byte> bytes, std::uint8_t& mask) {
     const auto tenant = HF_TRY(reader.get_bytes());
     if (tenant.size() != launch.tenant.size()) return peer_fault("a tenant's digest has 32 bytes");
     std::memcpy(launch.tenant.data(), tenant.data(), tenant.size());
+    const auto strict = HF_TRY(reader.get<std::uint8_t>());
+    if (strict > 1) return peer_fault("flag is neither 0 nor 1");
+    launch.strict = strict == 1;
     HF_TRY(reader.expect_end());
     if (launch.identity.name.empty() || launch.identity.name.size() > kMaxName) {
         return peer_fault("a vTPM's name is too long or empty");
@@ -85,6 +88,7 @@ Result<void> send_launch(const UniqueFd& socket, const Launch& launch, const Sec
     writer.put_bytes(launch.identity.id);
     writer.put_string(launch.identity.name);
     writer.put_bytes(launch.tenant);
+    writer.put(static_cast<std::uint8_t>(launch.strict));
     HF_TRY(send_message(socket, writer.bytes(), numbers));
     return send_message(socket, state_key.bytes());
 }

@@ -17,6 +17,7 @@ struct Launch {
     Identity identity;
     Start start = Start::Stored;
     anchor::Digest tenant{};  ///< Create: SHA-256 of the key that may re-anchor it; zero: none may
+    bool strict = false;      ///< anchored, and every store survives a power cut (Strictness::Strict)
     UniqueFd state;           ///< stream socket to holdfast-store
     UniqueFd listener;        ///< exactly one of this and the next
     UniqueFd control;         ///< stream socket, connected

@@ -48,7 +48,9 @@ Result<void> serve(const UniqueFd& handover) {
     vtpm::Sealer sealer{std::move(key), std::move(launch.identity)};
     std::unique_ptr<vtpm::Anchored> anchored;
     if (launch.anchor)
-        anchored = HF_TRY(vtpm::Anchored::create(std::move(launch.anchor), id, launch.tenant, store));
+        anchored = HF_TRY(vtpm::Anchored::create(
+            std::move(launch.anchor), id, launch.tenant,
+            launch.strict ? vtpm::Strictness::Strict : vtpm::Strictness::Ordinary, store));
     vtpm::Keeper keeper = anchored ? vtpm::Keeper{std::move(sealer), store, *anchored,
                                                   HF_TRY(SecretBytes::create(vtpm::kStateKeyBytes))}
                                    : vtpm::Keeper{std::move(sealer), store, store};

@@ -120,8 +120,8 @@ class Anchored(unittest.TestCase):
     def create(self):
         self.host.verb('vtpm', 'create', 'box')
 
-    def serve(self, host=None, name='box', path=None):
-        served = Served((host or self.host).state, name, path or self.socket)
+    def serve(self, *flags, host=None, name='box', path=None):
+        served = Served((host or self.host).state, name, path or self.socket, *flags)
         self.addCleanup(served.__exit__)
         return served
 
@@ -165,7 +165,7 @@ class Anchored(unittest.TestCase):
     def test_without_an_anchor_it_says_so(self):
         other = Host(self, self.dir / 'other')
         self.assertIn('not anchored', other.verb('vtpm', 'create', 'box').stderr)
-        with self.serve(other) as served:
+        with self.serve(host=other) as served:
             self.assertIn("the vTPM 'box' is not anchored", served.errors())
 
     def test_a_vtpm_made_before_the_anchor_is_brought_in(self):
@@ -267,6 +267,33 @@ class Anchored(unittest.TestCase):
         self.serve().kill()  # it started, and nobody has stored anything
         self.host.file().write_bytes(older)
         self.refused('older than the newest')
+
+    def test_strict_stores_survive_a_power_cut(self):
+        self.create()
+        self.write(b'00000000', define=True)
+        older = self.host.file().read_bytes()
+        before = self.host.status()['flash_writes']
+        served = self.serve('--strict')
+        client = self.addClient()
+        client.good(nv_write(INDEX, b'11111111'))
+        self.assertGreater(self.host.status()['flash_writes'], before)
+        served.kill()
+        self.host.kill_anchor()
+        self.host.cut_power()
+        self.host.serve_anchor('--power-loss', 'adopt')
+        newest = self.host.file().read_bytes()
+        self.host.file().write_bytes(older)
+        self.refused('older than the newest')
+        self.host.file().write_bytes(newest)
+        self.assertEqual(self.value(), b'11111111')
+
+    def test_strict_needs_an_anchor(self):
+        with tempfile.TemporaryDirectory() as state:
+            for words in (['vtpm', 'create', 'box'], ['vtpm', 'serve', 'box', '--socket', self.socket, '--strict']):
+                done = subprocess.run([HOLDFAST, '--state-dir', state, *map(str, words)], capture_output=True, text=True,
+                                      timeout=DEADLINE)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn('HF-0605', done.stderr)
 
     def test_spent_budget_refuses_stores_and_nothing_else(self):
         self.create()

@@ -118,8 +118,8 @@ void Clerk::decide(Batch& batch, const Question& question, Clock::time_point now
         decision = leaf_of(*leaf);
     } else if (std::holds_alternative<StatusAsk>(question.ask)) {
         decision = status();
-    } else if (std::holds_alternative<RoomAsk>(question.ask)) {
-        decision = Room{budget_.has_room(now)};
+    } else if (const auto* room = std::get_if<RoomAsk>(&question.ask)) {
+        decision = Room{budget_.has_room(now) && (!room->strict || budget_.allows_checkpoint(now))};
     } else if (budget_.allows_checkpoint(now)) {
         batch.checkpoint = true;
         batch.waiting.push_back({.client = client, .answer = Committed{}});

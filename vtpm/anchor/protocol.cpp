@@ -65,7 +65,7 @@ void put(WireWriter& writer, const EvidenceAsk& ask) {
 void put(WireWriter&, const StatusAsk&) {}
 void put(WireWriter&, const CheckpointAsk&) {}
 void put(WireWriter& writer, const LeafAsk& ask) { put(writer, ask.vm); }
-void put(WireWriter&, const RoomAsk&) {}
+void put(WireWriter& writer, const RoomAsk& ask) { writer.put(static_cast<std::uint8_t>(ask.strict)); }
 void put(WireWriter& writer, const ReanchorAsk& ask) {
     put(writer, ask.vm);
     put(writer, ask.accepted);
@@ -185,7 +185,7 @@ Result<Ask> get_ask(WireReader& reader) {
         case index_of<CheckpointAsk, Ask>(): return Ask{CheckpointAsk{}};
         case index_of<LeafAsk, Ask>(): return Ask{LeafAsk{HF_TRY(get_array<VmId>(reader))}};
         case index_of<ReanchorAsk, Ask>(): return Ask{HF_TRY(get_reanchor(reader))};
-        case index_of<RoomAsk, Ask>(): return Ask{RoomAsk{}};
+        case index_of<RoomAsk, Ask>(): return Ask{RoomAsk{.strict = HF_TRY(get_bool(reader))}};
         default: return peer_fault("unknown question to the anchor");
     }
 }

@@ -52,7 +52,9 @@ struct LeafAsk {
     VmId vm{};
 };
 /// Whether a commit would be denied for the budget now.
-struct RoomAsk {};
+struct RoomAsk {
+    bool strict = false;
+};
 /// The tenant accepts this state in place of the newest: reanchor.hpp says what is signed.
 struct ReanchorAsk {
     VmId vm{};

@@ -38,8 +38,8 @@ bool hung_up(const UniqueFd& socket, int wait_ms) {
 }  // namespace
 
 Result<std::unique_ptr<Anchored>> Anchored::create(UniqueFd door, const Id& vm, const anchor::Digest& tenant,
-                                                   Commit& disk) {
-    std::unique_ptr<Anchored> anchored{new Anchored{std::move(door), vm, tenant, disk}};
+                                                   Strictness strictness, Commit& disk) {
+    std::unique_ptr<Anchored> anchored{new Anchored{std::move(door), vm, tenant, strictness, disk}};
     auto& instance = anchored->instance_;
     if (RAND_bytes(out(instance), static_cast<int>(instance.size())) != 1) {
         return Error{Fault::Os, 0, "draw an instance's id"};
@@ -83,8 +83,8 @@ Result<Outcome> Anchored::retry() { return make_newest(1); }
 Result<Outcome> Anchored::make_newest(int tries) {
     while (pending_) {
         // The first one strictly: a power cut must not make it unknown that there is a state.
-        const auto answer =
-            anchor::ask(anchor_, anchor::CommitAsk{.next = *pending_, .strict = held_.version == 0});
+        const bool strict = strictness_ == Strictness::Strict || held_.version == 0;
+        const auto answer = anchor::ask(anchor_, anchor::CommitAsk{.next = *pending_, .strict = strict});
         if (!answer) {
             HF_TRY(attach());
             continue;
@@ -104,7 +104,8 @@ Result<Outcome> Anchored::make_newest(int tries) {
 
 Result<bool> Anchored::has_room() {
     while (true) {
-        const auto answer = anchor::ask(anchor_, anchor::RoomAsk{});
+        const auto answer =
+            anchor::ask(anchor_, anchor::RoomAsk{.strict = strictness_ == Strictness::Strict});
         if (!answer) {
             HF_TRY(attach());
             continue;

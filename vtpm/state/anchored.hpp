@@ -13,6 +13,12 @@
 
 namespace holdfast::vtpm {
 
+/// What a commit waits for, beside the disk.
+enum class Strictness : std::uint8_t {
+    Ordinary,  ///< the host's TPM knows it; a power cut of the TPM may make it unprovable
+    Strict,    ///< it survives that too, and costs a flash write of the TPM
+};
+
 /// One thread at a time.
 class Anchored final : public Commit {
 public:
@@ -20,7 +26,7 @@ public:
     /// anchor (cli/anchor_door.hpp). `tenant`: for a new vTPM, whose key may re-anchor it. `disk` makes blobs
     /// durable, and outlives this.
     static Result<std::unique_ptr<Anchored>> create(UniqueFd door, const Id& vm, const anchor::Digest& tenant,
-                                                    Commit& disk);
+                                                    Strictness strictness, Commit& disk);
 
     /// Makes this process the one that runs the vTPM; whoever ran it before can commit nothing any more.
     Result<anchor::Granted> start();
@@ -36,8 +42,9 @@ public:
     [[nodiscard]] const UniqueFd& door() const noexcept { return door_; }
 
 private:
-    Anchored(UniqueFd door, const Id& vm, const anchor::Digest& tenant, Commit& disk) noexcept
-        : door_{std::move(door)}, vm_{vm}, tenant_{tenant}, disk_{&disk} {}
+    Anchored(UniqueFd door, const Id& vm, const anchor::Digest& tenant, Strictness strictness,
+             Commit& disk) noexcept
+        : door_{std::move(door)}, vm_{vm}, tenant_{tenant}, strictness_{strictness}, disk_{&disk} {}
     Result<UniqueFd> connect();
     /// Comes back after the anchor did; then what was pending may have become what is held.
     Result<void> attach();
@@ -47,6 +54,7 @@ private:
     UniqueFd anchor_;
     anchor::VmId vm_;
     anchor::Digest tenant_;
+    Strictness strictness_;
     anchor::InstanceId instance_{};
     anchor::State held_;                    ///< the newest
     std::optional<anchor::State> pending_;  ///< on disk, and not yet the newest

@@ -33,6 +33,7 @@ enum class Code : std::uint16_t {
     TpmMagic,
     TpmType,
     TpmNonce,
+    TpmNonceNotAsked,
     TpmPcrMissing,
     TpmPcrBank,
     TpmPcrDigest,
@@ -65,6 +66,7 @@ enum class Code : std::uint16_t {
     LogSeparatorHidden,
     LogOrder,
     LogSecureBootTwice,
+    LogMissing,
     // IMA lists
     ImaMalformed,
     ImaTemplateHash,
@@ -72,6 +74,8 @@ enum class Code : std::uint16_t {
     ImaViolation,
     ImaBootAggregate,
     ImaBootAggregateUnknown,
+    ImaMissing,
+    PolicyNotJudged,
     // Certificates
     CertMalformed,
     CertUntrusted,

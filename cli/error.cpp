@@ -26,6 +26,11 @@ constexpr std::array kCodes{
     CodeRow{Code::NothingToBoot, "nothing to boot", "Neither --kernel nor --builtin, or both."},
     CodeRow{Code::Tier, "memory encryption not available",
             "The tier asked for is not built or the host lacks it. Nothing weaker is used instead."},
+    CodeRow{Code::Evidence, "evidence unusable",
+            "A file that was given to holdfast verify cannot be read, or is not of its kind. Nothing was "
+            "verified."},
+    CodeRow{Code::Policy, "policy unusable",
+            "The policy given to holdfast verify is not TOML, has an unknown key, or trusts nobody."},
     CodeRow{Code::Kernel, "kernel unusable", "The file given to --kernel cannot be opened."},
     CodeRow{Code::Initrd, "initrd unusable", "The file given to --initrd cannot be opened."},
     CodeRow{Code::Disk, "disk unusable",

@@ -21,6 +21,8 @@ enum class Code : std::uint16_t {
     Config = 105,
     NothingToBoot = 106,
     Tier = 107,
+    Evidence = 108,
+    Policy = 109,
     Kernel = 201,
     Initrd = 202,
     Disk = 203,

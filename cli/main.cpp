@@ -26,10 +26,11 @@ constexpr std::array<std::string_view, 2> kNotBuilt{"--device", "--bundle"};
                       "leave it out; the README's table of states says what is there"};
     }
     if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
-        throw Failure{
-            Code::Usage, fmt::format("there is no verb '{}'", printable(argv[1])),
-            "the verbs are run, measure, list, status, top, console, logs, stop, kill, doctor, vtpm and anchor",
-            "holdfast --help says what each does"};
+        throw Failure{Code::Usage, fmt::format("there is no verb '{}'", printable(argv[1])),
+                      "the verbs are run, measure, list, status, top, console, logs, stop, kill, doctor, "
+                      "vtpm, anchor and "
+                      "verify",
+                      "holdfast --help says what each does"};
     }
     std::string verb;
     for (const CLI::App* const chosen : app.get_subcommands()) verb = " " + chosen->get_name();
@@ -56,6 +57,7 @@ struct Dispatch {
     int operator()(const VtpmListOptions& options) const { return list_vtpms(options, state_dir); }
     int operator()(const VtpmServeOptions& options) const { return serve_vtpm(options, state_dir); }
     int operator()(const VtpmRemoveOptions& options) const { return remove_vtpm(options, state_dir); }
+    int operator()(const VerifyOptions& options) const { return verify(options); }
     int operator()(const AnchorOptions& options) const { return run_anchor(options, state_dir); }
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "cli/shape.hpp"
 
@@ -99,11 +100,30 @@ struct VtpmRemoveOptions {
     std::string name;
 };
 
+struct VerifyOptions {
+    std::string file;
+    std::string format;
+    std::string policy;
+    std::string nonce;
+    std::string at;
+    std::string signature;
+    std::string key;
+    std::string certificate;
+    std::vector<std::string> chain;
+    std::vector<std::string> crls;
+    std::string pcrs;
+    std::string event_log;
+    std::string ima_log;
+    std::string nv_public;
+    std::string collateral;
+    bool json = false;
+};
+
 struct Invocation {
     std::string state_dir;  ///< absolute; empty: the default
     std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
                  ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
-                 VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions>
+                 VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions, VerifyOptions>
         verb;
 };
 
@@ -122,6 +142,7 @@ int create_vtpm(const VtpmCreateOptions& options, const std::string& state_dir);
 int list_vtpms(const VtpmListOptions& options, const std::string& state_dir);
 int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir);
 int remove_vtpm(const VtpmRemoveOptions& options, const std::string& state_dir);
+int verify(const VerifyOptions& options);
 int run_anchor(const AnchorOptions& options, const std::string& state_dir);
 
 }  // namespace holdfast::cli

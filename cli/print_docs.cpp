@@ -113,6 +113,8 @@ void man_status(std::string_view verb) {
         fmt::print("0 the guest powered off; 1 our failure; 2 wrong usage; 10 the guest rebooted "
                    "(\\-\\-on\\-reboot exit); "
                    "11 the guest panicked; 12 guest memory was tampered with; 13 the VM was killed.\n");
+    } else if (verb == "verify") {
+        fmt::print("0 accepted; 1 refused; 2 unreadable, or wrong usage.\n");
     } else {
         fmt::print("0 done; 1 failure; 2 wrong usage.\n");
     }

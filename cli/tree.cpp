@@ -243,6 +243,66 @@ void declare_anchor(CLI::App& app, Invocation& out) {
     add_flag<AnchorOptions>(anchor, out, "--json", &AnchorOptions::json, "print one JSON object");
 }
 
+void declare_verify(CLI::App& app, Invocation& out) {
+    CLI::App* const verify = add_verb<VerifyOptions>(app, out, "verify",
+                                                     "whether a piece of evidence is what a policy asks for; "
+                                                     "exit status 0 accepted, 1 refused, 2 unreadable");
+    add_value<VerifyOptions>(verify, out, "file", &VerifyOptions::file, "the piece of evidence")
+        ->required()
+        ->type_name("FILE");
+    add_value<VerifyOptions>(
+        verify, out, "--format", &VerifyOptions::format,
+        "what it is: tpm-quote (TPMS_ATTEST; with --signature, --key, --pcrs), nv-certify (with "
+        "--signature, --key, --nv-public), event-log, ima-log or ccel (with --pcrs, unless the "
+        "policy has the values), snp-report (with --certificate), tdx-quote")
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>{"tpm-quote", "nv-certify", "event-log", "ima-log",
+                                                       "ccel", "snp-report", "tdx-quote"}))
+        ->type_name("FORMAT");
+    add_value<VerifyOptions>(verify, out, "--policy", &VerifyOptions::policy, "what to accept, in TOML")
+        ->required()
+        ->type_name("FILE.toml");
+    struct Flag {
+        const char* name;
+        const char* value;
+        std::string VerifyOptions::* member;
+        const char* help;
+    };
+    for (const Flag& flag : {
+             Flag{"--nonce", "HEX", &VerifyOptions::nonce,
+                  "what the evidence must hold to be fresh; without one it is refused, logs excepted"},
+             Flag{"--at", "TIME", &VerifyOptions::at,
+                  "the time to verify at, in UTC: 2026-06-01T00:00:00Z (default now)"},
+             Flag{"--signature", "FILE", &VerifyOptions::signature, "TPMT_SIGNATURE of the statement"},
+             Flag{"--key", "FILE", &VerifyOptions::key,
+                  "the attestation key: TPMT_PUBLIC, TPM2B_PUBLIC, or a public key in PEM or DER"},
+             Flag{"--certificate", "FILE", &VerifyOptions::certificate,
+                  "of the signing key, perhaps with its chain, in PEM or DER; of an SNP report the VCEK or "
+                  "VLEK"},
+             Flag{"--pcrs", "FILE", &VerifyOptions::pcrs,
+                  "PCR values, as tpm2_pcrread prints them or in JSON: {\"sha256\": {\"0\": hex}}"},
+             Flag{"--event-log", "FILE", &VerifyOptions::event_log, "with a quote: the firmware's event log"},
+             Flag{"--ima-log", "FILE", &VerifyOptions::ima_log,
+                  "with a quote: the IMA list, ASCII or binary"},
+             Flag{"--nv-public", "FILE", &VerifyOptions::nv_public,
+                  "TPMS_NV_PUBLIC or TPM2B_NV_PUBLIC of the counter that is expected"},
+             Flag{"--collateral", "FILE", &VerifyOptions::collateral,
+                  "with a TDX quote: TCB info, QE identity and revocation lists in one JSON file"},
+         }) {
+        add_value<VerifyOptions>(verify, out, flag.name, flag.member, flag.help)->type_name(flag.value);
+    }
+    add_value<VerifyOptions>(
+        verify, out, "--chain", &VerifyOptions::chain,
+        "certificates between --certificate and the policy's roots; again for more files")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    add_value<VerifyOptions>(verify, out, "--crl", &VerifyOptions::crls,
+                             "a revocation list; again for more files")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    add_flag<VerifyOptions>(verify, out, "--json", &VerifyOptions::json, "print one JSON object");
+}
+
 }  // namespace
 
 std::string_view examples_of(std::string_view verb) noexcept {
@@ -265,6 +325,13 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "holdfast anchor serve\n"
                "holdfast anchor status --json\n";
     }
+    if (verb == "verify") {
+        return "holdfast verify quote.msg --format tpm-quote --policy host.toml --nonce 1f2e3d --signature "
+               "quote.sig "
+               "--key ak.pub --pcrs pcrs.txt --event-log binary_bios_measurements\n"
+               "holdfast verify report.bin --format snp-report --policy cloud.toml --nonce 1f2e3d "
+               "--certificate vcek.der --chain ask.pem --json\n";
+    }
     if (verb == "logs") return "holdfast logs web --console --follow\n";
     if (verb == "vtpm") {
         return "holdfast vtpm create web\n"
@@ -286,6 +353,7 @@ void declare(CLI::App& app, Invocation& out) {
     declare_others(app, out);
     declare_vtpm(app, out);
     declare_anchor(app, out);
+    declare_verify(app, out);
     for (CLI::App* const verb : app.get_subcommands({})) {
         const auto examples = examples_of(verb->get_name());
         if (!examples.empty()) verb->footer("Examples:\n" + std::string{examples});

@@ -75,6 +75,7 @@ THINGS = {
     "machine without /dev/kvm": lambda: not has_kvm(),
     "native kernel mode": has_native_kernel_mode,
     "software tier": has_software_tier,
+    "attestation vectors": lambda: Path("../shared/vectors/attest/cases.json").exists(),
     "SNP vectors": lambda: Path("../shared/vectors/snp/launch_digests.json").exists(),
     "machine without passt": lambda: not shutil.which("passt"),
     "machine with /dev/kvm for some": lambda: has_kvm() and not os.stat("/dev/kvm").st_mode & 0o006,

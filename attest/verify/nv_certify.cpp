@@ -17,6 +17,7 @@ NvReport verify_nv_certify(const NvEvidence& evidence, const tpm::QuotePolicy& p
         tpm::authenticate(*report.statement, *signature, *key, trusted, tpm::Wanted::NvCertify, findings);
     if (!report.authentic) return report;
 
+    if (policy.nonce_required && !evidence.nonce) findings.add(Code::TpmNonceNotAsked);
     if (evidence.nonce) (void)tpm::bind_nonce(*report.authentic, *evidence.nonce, findings);
     report.counter = tpm::bind_counter(*report.authentic, *index, findings);
 

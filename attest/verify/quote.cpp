@@ -71,6 +71,9 @@ QuoteReport verify_quote(const QuoteEvidence& evidence, const tpm::QuotePolicy& 
         tpm::authenticate(*report.statement, *signature, *key, trusted, tpm::Wanted::Quote, findings);
     if (!report.authentic) return report;
 
+    if (policy.nonce_required && !evidence.nonce) findings.add(Code::TpmNonceNotAsked);
+    if (policy.log_required && !evidence.event_log) findings.add(Code::LogMissing);
+    if (policy.ima_required && !evidence.ima_list) findings.add(Code::ImaMissing);
     if (evidence.nonce) (void)tpm::bind_nonce(*report.authentic, *evidence.nonce, findings);
     report.pcrs = tpm::bind_pcrs(*report.authentic, evidence.pcrs, findings);
 

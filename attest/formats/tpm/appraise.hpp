@@ -22,6 +22,10 @@ struct QuotePolicy {
     ReferencePcrs pcrs;
     bool drtm_required = false;
     ReferencePcrs drtm;
+    // What must come along.
+    bool nonce_required = false;
+    bool log_required = false;
+    bool ima_required = false;
 };
 
 /// What the verifier remembers of an AK's last statement that it accepted.

@@ -43,7 +43,7 @@ struct World {
     std::optional<Buffer> log;
     std::optional<Buffer> ima;
     std::optional<tpm::LastSeen> last_seen;
-    Buffer nonce = test::bytes("nonce");
+    std::optional<Buffer> nonce = test::bytes("nonce");
     std::function<void(Buffer&)> spoil_attest = [](Buffer&) {};
     std::function<void(Buffer&)> spoil_signature = [](Buffer&) {};
     std::function<void(Buffer&)> spoil_key = [](Buffer&) {};
@@ -188,6 +188,13 @@ std::vector<Break> breaks() {
         {Code::TpmNonce, "another one", [](World& w) { w.nonce = test::bytes("nonCe"); }},
         {Code::TpmNonce, "a prefix", [](World& w) { w.statement.nonce = test::bytes("nonce with more"); }},
         {Code::TpmNonce, "none at all", [](World& w) { w.statement.nonce.clear(); }},
+        {Code::TpmNonceNotAsked, "nobody asked",
+         [](World& w) {
+             w.nonce.reset();
+             w.policy.nonce_required = true;
+         }},
+        {Code::LogMissing, "demanded", [](World& w) { w.policy.log_required = true; }},
+        {Code::ImaMissing, "demanded", [](World& w) { w.policy.ima_required = true; }},
         {Code::TpmPcrMissing, "one value",
          [](World& w) { w.digest(), w.statement.pcr_digest = w.digest(), w.pcrs.erase(9); }},
         {Code::TpmPcrBank, "a value of another size", [](World& w) { w.shown[9] = filled(48, 9); }},
@@ -345,7 +352,8 @@ TEST(Quote, EachReasonOfQuotesAndLogsHasItsTest) {
     const auto all = breaks();
     for (const CodeRow& row : code_table()) {
         const std::string_view format = row.name.substr(0, row.name.find('.'));
-        if (format != "tpm" && format != "srtm" && format != "drtm" && format != "log" && format != "ima")
+        if (format != "tpm" && format != "nonce" && format != "srtm" && format != "drtm" && format != "log" &&
+            format != "ima")
             continue;
         EXPECT_NE(std::ranges::find(all, row.code, &Break::code), all.end()) << row.name;
     }

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// holdfast verify: files in, one verdict out.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "attest/crypto/x509.hpp"
+#include "attest/finding.hpp"
+#include "attest/formats/tpm/authenticate.hpp"
+#include "attest/policy/policy.hpp"
+#include "cli/options.hpp"
+
+namespace holdfast::cli {
+
+using Blob = std::vector<std::byte>;
+using Facts = nlohmann::ordered_json;
+
+/// One raw piece of evidence, and the files that came along with it.
+struct Piece {
+    const VerifyOptions& options;
+    attest::Policy policy;
+    Blob evidence;
+    std::optional<Blob> nonce;
+    std::int64_t at = 0;
+
+    [[nodiscard]] std::vector<attest::Certificate> roots(const std::vector<std::string>& paths) const;
+};
+
+/// What was found, what the piece says, and whom a memory of it belongs to.
+struct Verdict {
+    attest::Findings findings;
+    Facts facts = Facts::object();
+    std::string signer;                          ///< of TPM statements: the key that signed, in hexadecimal
+    std::optional<attest::tpm::ClockInfo> seen;  ///< to be remembered if it is accepted
+    std::optional<std::uint64_t> counter;
+};
+[[nodiscard]] Verdict verify_piece(const Piece& piece);
+
+/// A file of at most 64 MiB, or HF-0108.
+[[nodiscard]] Blob read_evidence(const std::string& path);
+/// A public key as TPMs write it, or in PEM or DER.
+[[nodiscard]] Blob read_key(const std::string& path);
+/// JSON, {"0": hex} or {"sha256": {"0": hex}}, or what tpm2_pcrread prints.
+[[nodiscard]] std::vector<attest::tpm::GivenPcrs> read_pcrs(const std::string& path);
+[[nodiscard]] attest::Policy read_policy(const std::string& path);
+
+/// What was remembered of a signer; none: nothing yet.
+struct Memory {
+    attest::tpm::LastSeen clock;
+    std::uint64_t counter = 0;
+};
+[[nodiscard]] std::optional<Memory> recall(const std::string& path, const std::string& signer);
+void remember(const std::string& path, const std::string& signer, const Memory& memory);
+
+/// The chain of trust as a tree, or one JSON object; the exit status.
+int show_verdict(const VerifyOptions& options, const Verdict& verdict);
+
+}  // namespace holdfast::cli

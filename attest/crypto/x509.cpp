@@ -172,6 +172,14 @@ Result<Crl> Crl::parse(std::span<const std::byte> bytes) {
     return Crl{native, digest};
 }
 
+Crl::Crl(const Crl& other) noexcept : crl_{other.crl_.get()}, digest_{other.digest_} {
+    check(X509_CRL_up_ref(crl_.get()) == 1, "X509_CRL_up_ref");
+}
+Crl& Crl::operator=(const Crl& other) noexcept {
+    *this = Crl{other};
+    return *this;
+}
+
 std::int64_t Crl::last_update() const noexcept { return seconds_of(X509_CRL_get0_lastUpdate(crl_.get())); }
 std::int64_t Crl::next_update() const noexcept { return seconds_of(X509_CRL_get0_nextUpdate(crl_.get())); }
 

@@ -64,10 +64,16 @@ private:
 /// One certificate in DER, or any number of them in PEM with other text between them. At most 16, in 256 KiB.
 [[nodiscard]] Result<std::vector<Certificate>> parse_certificates(std::span<const std::byte> bytes);
 
+/// A copy is one more reference.
 class Crl {
 public:
     /// DER, PEM, or DER in hexadecimal (as in collateral bundles).
     static Result<Crl> parse(std::span<const std::byte> bytes);
+    Crl(const Crl& other) noexcept;
+    Crl(Crl&&) noexcept = default;
+    Crl& operator=(const Crl& other) noexcept;
+    Crl& operator=(Crl&&) noexcept = default;
+    ~Crl() = default;
     [[nodiscard]] std::int64_t last_update() const noexcept;
     [[nodiscard]] std::int64_t next_update() const noexcept;
     [[nodiscard]] const Digest256& digest() const noexcept { return digest_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Certificates, revocation lists and keys that OpenSSL makes for tests: authorities that stand in for AMD and Intel.
-// Synthetic: nobody but the test trusts them.
+// Certificates, revocation lists and keys that OpenSSL makes for tests: authorities that stand in for AMD and
+// Intel. Synthetic: nobody but the test trusts them.
 #pragma once
 
 #include <algorithm>
@@ -95,8 +95,8 @@ struct CertificateForm {
 };
 
 inline void set_name(X509_NAME* name, const std::string& text) {
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, raw(buffer(text)),
-                               static_cast<int>(text.size()), -1, 0);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, raw(buffer(text)), static_cast<int>(text.size()),
+                               -1, 0);
 }
 
 /// As AMD does: PSS with SHA-384 where the key is RSA.
@@ -105,7 +105,9 @@ void sign_object(Object* object, const Key& key, Sign sign) {
     const std::unique_ptr<EVP_MD_CTX, FreeWith<EVP_MD_CTX_free>> context{EVP_MD_CTX_new()};
     EVP_PKEY_CTX* options = nullptr;
     const bool is_rsa = EVP_PKEY_get_base_id(key.native()) == EVP_PKEY_RSA;
-    ASSERT_EQ(EVP_DigestSignInit(context.get(), &options, is_rsa ? EVP_sha384() : EVP_sha256(), nullptr, key.native()), 1);
+    ASSERT_EQ(EVP_DigestSignInit(context.get(), &options, is_rsa ? EVP_sha384() : EVP_sha256(), nullptr,
+                                 key.native()),
+              1);
     if (is_rsa) {
         ASSERT_EQ(EVP_PKEY_CTX_set_rsa_padding(options, RSA_PKCS1_PSS_PADDING), 1);
         ASSERT_EQ(EVP_PKEY_CTX_set_rsa_pss_saltlen(options, 48), 1);
@@ -186,7 +188,9 @@ inline Buffer crl_der(const CrlForm& form, const Key& issuer_key) {
     return bytes;
 }
 
-inline Crl crl(const CrlForm& form, const Key& issuer_key) { return std::move(*Crl::parse(crl_der(form, issuer_key))); }
+inline Crl crl(const CrlForm& form, const Key& issuer_key) {
+    return std::move(*Crl::parse(crl_der(form, issuer_key)));
+}
 
 /// One after the other, as PEM.
 inline std::string pem(std::span<const Certificate> certificates) {

@@ -43,15 +43,22 @@ struct FakeSnp {
         set32(0x00, 3);
         set64(0x08, 0x3001f);
         set32(0x34, 1);
-        for (const std::size_t tcb : {0x38U, 0x180U, 0x1e0U, 0x1f0U}) set_tcb(tcb, {4, 0, 0, 0, 0, 0, 24, 219});
+        for (const std::size_t tcb : {0x38U, 0x180U, 0x1e0U, 0x1f0U})
+            set_tcb(tcb, {4, 0, 0, 0, 0, 0, 24, 219});
         report[0x188] = std::byte{0x19};
         report[0x189] = std::byte{0x01};
         std::ranges::fill(std::span{report}.subspan(0x1a0, 64), std::byte{0xc1});
         std::ranges::fill(std::span{report}.subspan(0x90, 48), std::byte{0x3e});
     }
-    void set32(std::size_t offset, std::uint32_t value) { std::memcpy(report.data() + offset, &value, sizeof value); }
-    void set64(std::size_t offset, std::uint64_t value) { std::memcpy(report.data() + offset, &value, sizeof value); }
-    void set_tcb(std::size_t offset, const snp::TcbBytes& tcb) { std::memcpy(report.data() + offset, tcb.data(), 8); }
+    void set32(std::size_t offset, std::uint32_t value) {
+        std::memcpy(report.data() + offset, &value, sizeof value);
+    }
+    void set64(std::size_t offset, std::uint64_t value) {
+        std::memcpy(report.data() + offset, &value, sizeof value);
+    }
+    void set_tcb(std::size_t offset, const snp::TcbBytes& tcb) {
+        std::memcpy(report.data() + offset, tcb.data(), 8);
+    }
     void make_turin() {
         product = product_extension = "Turin";
         authority = "SEV-Turin";
@@ -67,16 +74,19 @@ struct FakeSnp {
         set32(0x48, 1 << 2);
     }
 
-    [[nodiscard]] Certificate root() const { return certificate({.subject = "ARK-" + product, .is_ca = true}, ark, ark); }
+    [[nodiscard]] Certificate root() const {
+        return certificate({.subject = "ARK-" + product, .is_ca = true}, ark, ark);
+    }
     [[nodiscard]] Certificate middle() const {
-        return certificate({.subject = authority, .issuer = "ARK-" + product, .serial = 0x10001, .is_ca = true}, ask,
-                           ark);
+        return certificate(
+            {.subject = authority, .issuer = "ARK-" + product, .serial = 0x10001, .is_ca = true}, ask, ark);
     }
     [[nodiscard]] Certificate endorsement() const {
         const std::string arc = "1.3.6.1.4.1.3704.1.";
         CertificateForm form{.subject = vlek ? "SEV-VLEK" : "SEV-VCEK", .issuer = authority};
         const auto add = [&](const std::string& oid, const Buffer& content) {
-            if (std::ranges::find(left_out, oid) == left_out.end()) form.extensions.emplace_back(arc + oid, content);
+            if (std::ranges::find(left_out, oid) == left_out.end())
+                form.extensions.emplace_back(arc + oid, content);
         };
         add("1", der_number(0));
         add("2", der_text(product_extension));
@@ -110,8 +120,8 @@ struct FakeSnp {
         const Buffer presented = endorsement().der();
         auto verifier = std::move(*ChainVerifier::create(std::span{&trusted, 1}));
         return snp::authenticate(
-            *parsed, {.presented = presented, .helpers = std::span{&helper, 1}, .crls = crls, .at = at}, verifier,
-            findings);
+            *parsed, {.presented = presented, .helpers = std::span{&helper, 1}, .crls = crls, .at = at},
+            verifier, findings);
     }
     /// Signs, authenticates and appraises, and says why not.
     std::string judge(const snp::Policy& policy = {}) {

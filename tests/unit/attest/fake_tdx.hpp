@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A TDX platform of the test's own: root, platform authority, PCK, quoting enclave and attestation key, quotes that they
-// vouch for, and collateral. Synthetic.
+// A TDX platform of the test's own: root, platform authority, PCK, quoting enclave and attestation key,
+// quotes that they vouch for, and collateral. Synthetic.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,9 @@
 
 namespace holdfast::attest::test {
 
-inline void append(Buffer& to, std::span<const std::byte> more) { to.insert(to.end(), more.begin(), more.end()); }
+inline void append(Buffer& to, std::span<const std::byte> more) {
+    to.insert(to.end(), more.begin(), more.end());
+}
 inline void append16(Buffer& to, std::size_t value) {
     to.push_back(static_cast<std::byte>(value));
     to.push_back(static_cast<std::byte>(value >> 8));
@@ -24,7 +26,8 @@ inline void append32(Buffer& to, std::size_t value) {
 inline Buffer der_of(unsigned tag, std::span<const std::byte> content) {
     Buffer out{static_cast<std::byte>(tag)};
     if (content.size() < 128) out.push_back(static_cast<std::byte>(content.size()));
-    else if (content.size() < 256) out.insert(out.end(), {std::byte{0x81}, static_cast<std::byte>(content.size())});
+    else if (content.size() < 256)
+        out.insert(out.end(), {std::byte{0x81}, static_cast<std::byte>(content.size())});
     else {
         out.insert(out.end(), {std::byte{0x82}, static_cast<std::byte>(content.size() >> 8),
                                static_cast<std::byte>(content.size())});
@@ -65,7 +68,8 @@ struct SgxExtension {
     }
     [[nodiscard]] Buffer der() const {
         Buffer tcb;
-        for (unsigned i = 0; i < components.size(); ++i) append(tcb, member({2, i + 1}, number(components[i])));
+        for (unsigned i = 0; i < components.size(); ++i)
+            append(tcb, member({2, i + 1}, number(components[i])));
         append(tcb, member({2, 17}, number(pce_svn)));
         append(tcb, member({2, 18}, der_of(4, Buffer(16))));
         Buffer all;
@@ -115,8 +119,9 @@ struct FakeTdx {
     unsigned version = 4;
     unsigned key_type = 2;
     unsigned tee_type = 0x81;
-    Buffer vendor{std::byte{0x93}, std::byte{0x9a}, std::byte{0x72}, std::byte{0x33}, std::byte{0xf7}, std::byte{0x9c},
-                  std::byte{0x4c}, std::byte{0xa9}, std::byte{0x94}, std::byte{0x0a}, std::byte{0x0d}, std::byte{0xb3},
+    Buffer vendor{std::byte{0x93}, std::byte{0x9a}, std::byte{0x72}, std::byte{0x33},
+                  std::byte{0xf7}, std::byte{0x9c}, std::byte{0x4c}, std::byte{0xa9},
+                  std::byte{0x94}, std::byte{0x0a}, std::byte{0x0d}, std::byte{0xb3},
                   std::byte{0x95}, std::byte{0x7f}, std::byte{0x06}, std::byte{0x07}};
     Buffer body = Buffer(584);
     Buffer enclave = Buffer(384);  ///< the quoting enclave's report, but for what it binds
@@ -148,9 +153,12 @@ struct FakeTdx {
         body.resize(648);
     }
 
-    [[nodiscard]] Certificate root() const { return certificate({.subject = "root", .is_ca = true}, root_key, root_key); }
+    [[nodiscard]] Certificate root() const {
+        return certificate({.subject = "root", .is_ca = true}, root_key, root_key);
+    }
     [[nodiscard]] Certificate platform() const {
-        return certificate({.subject = "platform", .issuer = "root", .serial = 2, .is_ca = true}, platform_key, root_key);
+        return certificate({.subject = "platform", .issuer = "root", .serial = 2, .is_ca = true},
+                           platform_key, root_key);
     }
     [[nodiscard]] Certificate pck() const {
         return certificate({.subject = "pck",
@@ -214,7 +222,8 @@ struct FakeTdx {
         tdx::Collateral collateral;
         if (with_collateral) {
             collateral.tcb_info = tdx::authenticate_tcb_info(statement(tcb_info), known, verifier, last);
-            collateral.qe_identity = tdx::authenticate_qe_identity(statement(qe_identity), known, verifier, last);
+            collateral.qe_identity =
+                tdx::authenticate_qe_identity(statement(qe_identity), known, verifier, last);
         }
         status = tdx::appraise(*authentic, collateral, policy, at, last);
         return reasons(last);

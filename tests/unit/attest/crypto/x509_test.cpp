@@ -80,7 +80,8 @@ TEST_F(ChainTest, RootThatIsPresentedIsNotTrustedForIt) {
     verifier.emplace(std::move(*ChainVerifier::create(std::span{&trusted, 1})));
     const std::vector presented{*leaf, *middle, *root};
     const std::string text = pem(presented);
-    EXPECT_FALSE(verifier->verify({.presented = std::as_bytes(std::span{text}), .at = at}, findings).has_value());
+    EXPECT_FALSE(
+        verifier->verify({.presented = std::as_bytes(std::span{text}), .at = at}, findings).has_value());
     EXPECT_TRUE(findings.has(Code::CertUntrusted));
 }
 

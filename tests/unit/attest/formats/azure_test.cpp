@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Azure's evidence, made of a synthetic platform's reports and a key of the test's own in the place of its vTPM's.
+// Azure's evidence, made of a synthetic platform's reports and a key of the test's own in the place of its
+// vTPM's.
 #include "attest/verify/azure.hpp"
 
 #include <algorithm>
@@ -44,7 +45,7 @@ struct FakeAzure {
     Buffer variable_data;
     unsigned hash_type = 1;
     Buffer nonce = buffer("nonce");
-    bool bound = true;        ///< the hardware states the hash of the variable data
+    bool bound = true;  ///< the hardware states the hash of the variable data
     bool same_td = true;
     bool with_vcek = true;
     Buffer pcr = Buffer(32, std::byte{7});
@@ -64,7 +65,9 @@ struct FakeAzure {
                                  R"(","kty":"RSA","e":")" + base64url(number_of(ak, "e")) + R"(","n":")" +
                                  base64url(number_of(ak, "n")) + R"("}],"user-data":"00"})";
         variable_data = buffer(keys);
-        const auto alg = hash_type == 1 ? HashAlg::Sha256 : hash_type == 2 ? HashAlg::Sha384 : HashAlg::Sha512;
+        const auto alg = hash_type == 1   ? HashAlg::Sha256
+                         : hash_type == 2 ? HashAlg::Sha384
+                                          : HashAlg::Sha512;
         const Digest digest = hash(alg, variable_data);
         if (bound) {
             std::ranges::copy(digest.bytes(), snp.report.begin() + 0x50);
@@ -72,8 +75,8 @@ struct FakeAzure {
         }
         snp.sign();
         Buffer out = buffer("HCLA");
-        for (const std::size_t number : {std::size_t{1}, std::size_t{0}, std::size_t{2}, std::size_t{0}, std::size_t{0},
-                                         std::size_t{0}, std::size_t{0}}) {
+        for (const std::size_t number : {std::size_t{1}, std::size_t{0}, std::size_t{2}, std::size_t{0},
+                                         std::size_t{0}, std::size_t{0}, std::size_t{0}}) {
             append32(out, number);
         }
         Buffer hardware = on_tdx ? td_report() : Buffer{snp.report.begin(), snp.report.end()};
@@ -122,9 +125,9 @@ struct FakeAzure {
         const Buffer message = statement();
         std::string pcrs;
         for (int i = 0; i < 24; ++i) pcrs += (i == 0 ? "\"" : ",\"") + hex(pcr) + "\"";
-        std::string text = R"({"version":1,"hcl_report":")" + base64url(report) + R"(","tpm_quote":{"message":")" +
-                           hex(message) + R"(","signature":")" + hex(rsa_signature(message)) + R"(","pcrs":[)" + pcrs +
-                           "]}";
+        std::string text = R"({"version":1,"hcl_report":")" + base64url(report) +
+                           R"(","tpm_quote":{"message":")" + hex(message) + R"(","signature":")" +
+                           hex(rsa_signature(message)) + R"(","pcrs":[)" + pcrs + "]}";
         if (on_tdx) text += R"(,"td_quote":")" + base64url(tdx.quote()) + "\"";
         else if (with_vcek) text += R"(,"vcek":")" + base64url(snp.endorsement().der()) + "\"";
         return text + "}";
@@ -248,8 +251,8 @@ TEST(AzureEvidence, OlderFormHasArraysOfBytes) {
     EXPECT_EQ(evidence->quote.message, (Buffer{std::byte{255}, std::byte{84}}));
     EXPECT_EQ(evidence->quote.pcrs.at(0), (Buffer{std::byte{0}, std::byte{1}}));
     EXPECT_EQ(evidence->vcek, buffer("-----BEGIN x\n"));
-    EXPECT_FALSE(azure::parse_evidence(
-                     R"({"quote":{"signature":[256],"message":[],"pcrs":[]},"report":[]})").has_value());
+    EXPECT_FALSE(azure::parse_evidence(R"({"quote":{"signature":[256],"message":[],"pcrs":[]},"report":[]})")
+                     .has_value());
 }
 
 }  // namespace

@@ -34,7 +34,8 @@ TEST(TdxCollateral, SignerWithoutAChainIsRefused) {
     const std::vector strangers{certificate({.subject = "signer"}, FakeTdx::signer_key, FakeTdx::signer_key)};
     statement.issuer_chain = pem(strangers);
     Findings findings;
-    EXPECT_FALSE(tdx::authenticate_tcb_info(statement, {.presented = {}, .at = kNow}, verifier, findings).has_value());
+    EXPECT_FALSE(
+        tdx::authenticate_tcb_info(statement, {.presented = {}, .at = kNow}, verifier, findings).has_value());
     EXPECT_EQ(reasons(findings), "tdx.collateral-chain");
     EXPECT_TRUE(findings.is_authentic());
 }
@@ -64,8 +65,9 @@ TEST(TdxCollateral, RevokedSignerIsRefused) {
 }
 
 TEST(TdxCollateral, MalformedCollateralIsRefused) {
-    for (const char* part : {R"("fmspc":"50806F000000",)", R"("pceId":"0000",)", R"("issueDate":"2026-05-20T00:00:00Z",)",
-                             R"("tcbEvaluationDataNumber":17,)", R"("pcesvn":11,)"}) {
+    for (const char* part :
+         {R"("fmspc":"50806F000000",)", R"("pceId":"0000",)", R"("issueDate":"2026-05-20T00:00:00Z",)",
+          R"("tcbEvaluationDataNumber":17,)", R"("pcesvn":11,)"}) {
         FakeTdx fake;
         fake.tcb_info = replaced(kTcbInfo, part, "");
         EXPECT_EQ(fake.judge(), "tdx.collateral-malformed") << part;
@@ -212,7 +214,8 @@ TEST(TdxCollateral, StatusesConvergeToTheWorst) {
     EXPECT_EQ(converge(TcbStatus::UpToDate, TcbStatus::UpToDate), TcbStatus::UpToDate);
     EXPECT_EQ(converge(TcbStatus::SwHardeningNeeded, TcbStatus::UpToDate), TcbStatus::SwHardeningNeeded);
     EXPECT_EQ(converge(TcbStatus::UpToDate, TcbStatus::OutOfDate), TcbStatus::OutOfDate);
-    EXPECT_EQ(converge(TcbStatus::ConfigurationNeeded, TcbStatus::OutOfDate), TcbStatus::OutOfDateConfigurationNeeded);
+    EXPECT_EQ(converge(TcbStatus::ConfigurationNeeded, TcbStatus::OutOfDate),
+              TcbStatus::OutOfDateConfigurationNeeded);
     EXPECT_EQ(converge(TcbStatus::ConfigurationAndSwHardeningNeeded, TcbStatus::OutOfDate),
               TcbStatus::OutOfDateConfigurationNeeded);
     EXPECT_EQ(converge(TcbStatus::UpToDate, TcbStatus::Revoked), TcbStatus::Revoked);
@@ -226,7 +229,8 @@ TEST(TdxCollateral, AnswersOfTheServiceKeepTheirBytes) {
     EXPECT_EQ(statement->body, R"({"a" : 1 })");
     EXPECT_EQ(statement->signature.size(), 2U);
     EXPECT_FALSE(tdx::parse_statement(text, "enclaveIdentity", "").has_value());
-    EXPECT_FALSE(tdx::parse_statement(R"({"tcbInfo":{},"tcbInfo":{},"signature":""})", "tcbInfo", "").has_value());
+    EXPECT_FALSE(
+        tdx::parse_statement(R"({"tcbInfo":{},"tcbInfo":{},"signature":""})", "tcbInfo", "").has_value());
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ TEST(SnpReport, VersionsFrom2To5AreRead) {
 TEST(SnpReport, SignatureOverOtherBytesIsRefused) {
     FakeSnp fake;
     fake.sign();
-    for (const std::size_t offset : {std::size_t{0x50}, std::size_t{0x90}, std::size_t{0x29f}, std::size_t{0x2a0}}) {
+    for (const std::size_t offset :
+         {std::size_t{0x50}, std::size_t{0x90}, std::size_t{0x29f}, std::size_t{0x2a0}}) {
         FakeSnp changed = fake;
         changed.report[offset] ^= std::byte{1};
         Findings findings;
@@ -284,7 +285,8 @@ TEST(SnpPolicy, OlderTcbThanAllowedIsRefusedInEachPart) {
     FakeSnp fake;
     const snp::Tcb exact{.fmc = {}, .bootloader = 4, .tee = 0, .snp = 24, .microcode = 219};
     EXPECT_EQ(fake.judge({.min_tcb = exact}), "");
-    for (std::uint8_t snp::Tcb::*const part : {&snp::Tcb::bootloader, &snp::Tcb::tee, &snp::Tcb::snp, &snp::Tcb::microcode}) {
+    for (std::uint8_t snp::Tcb::* const part :
+         {&snp::Tcb::bootloader, &snp::Tcb::tee, &snp::Tcb::snp, &snp::Tcb::microcode}) {
         snp::Tcb more = exact;
         ++(more.*part);
         EXPECT_EQ(fake.judge({.min_tcb = more}), "snp.min-tcb");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each reason that a quote may be refused for without collateral, by a synthetic platform. Real quotes: attest-vectors.
+// Each reason that a quote may be refused for without collateral, by a synthetic platform. Real quotes:
+// attest-vectors.
 #include "tests/unit/attest/fake_tdx.hpp"
 
 namespace holdfast::attest {
@@ -116,7 +117,8 @@ TEST_F(TdxQuote, OtherTypeOfAttestationKeyIsRefused) {
 
 TEST_F(TdxQuote, EachByteOfHeaderAndBodyIsSigned) {
     const Buffer quote = fake.quote();
-    for (const std::size_t offset : {std::size_t{8}, std::size_t{28}, std::size_t{48}, std::size_t{48 + 583}}) {
+    for (const std::size_t offset :
+         {std::size_t{8}, std::size_t{28}, std::size_t{48}, std::size_t{48 + 583}}) {
         Buffer other = quote;
         other[offset] ^= std::byte{1};
         EXPECT_EQ(fake.judge(other, {}), "tdx.signature") << offset;
@@ -218,7 +220,8 @@ TEST_F(TdxQuote, OwnerAndConfigurationMustBeThose) {
     EXPECT_EQ(fake.judge({.mr_config_id = other}), "tdx.config");
     EXPECT_EQ(fake.judge({.mr_owner = other}), "tdx.config");
     EXPECT_EQ(fake.judge({.mr_owner_config = other}), "tdx.config");
-    EXPECT_EQ(fake.judge({.mr_config_id = Buffer(48), .mr_owner = Buffer(48), .mr_owner_config = Buffer(48)}), "");
+    EXPECT_EQ(fake.judge({.mr_config_id = Buffer(48), .mr_owner = Buffer(48), .mr_owner_config = Buffer(48)}),
+              "");
 }
 
 TEST_F(TdxQuote, PlatformMustBeOneOfThose) {

@@ -32,8 +32,9 @@ TEST(Json, WhatFollowsTheValueIsRefused) {
 }
 
 TEST(Json, MalformedTextIsRefused) {
-    for (const char* text : {"", "{", "[", "[1", "[1,", "{\"a\"", "{\"a\":", "{\"a\":1", "{a:1}", "\"a", "\"\\", "tru",
-                             "-", "01", "1.", "1e", "[1,]", "{\"a\":1,}", "\"\n\"", "+1", ".5", "nul"}) {
+    for (const char* text :
+         {"",    "{", "[",  "[1", "[1,", "{\"a\"", "{\"a\":",    "{\"a\":1", "{a:1}", "\"a", "\"\\",
+          "tru", "-", "01", "1.", "1e",  "[1,]",   "{\"a\":1,}", "\"\n\"",   "+1",    ".5",  "nul"}) {
         EXPECT_FALSE(parses(text)) << text;
     }
     for (const char* text : {"-1.5e+3", "0", "true", "false", "null", "[]", "{}", "\"\\n\""}) {

@@ -72,7 +72,8 @@ void snp_bench(const std::filesystem::path& folder) {
     const Buffer report = read(folder / "snp/genoa-v3.report.bin");
     const Buffer vcek = read(folder / "snp/genoa-v3.vcek.der");
     std::vector<Certificate> roots, helpers;
-    for (const Certificate& one : *parse_certificates(read(folder / "certs/amd/genoa_ask_ark_asvk.pem"))) {
+    const auto amd = *parse_certificates(read(folder / "certs/amd/genoa_ask_ark_asvk.pem"));
+    for (const Certificate& one : amd) {
         (one.is_self_issued() ? roots : helpers).push_back(one);
     }
     auto verifier = std::move(*ChainVerifier::create(roots));

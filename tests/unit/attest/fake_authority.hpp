@@ -65,18 +65,15 @@ public:
     }
     /// The public point: x and y.
     [[nodiscard]] Buffer point() const {
-        Buffer out;
-        for (const char* name : {"qx", "qy"}) {
+        const int width = (EVP_PKEY_get_bits(native()) + 7) / 8;
+        std::vector<unsigned char> out(2 * static_cast<std::size_t>(width));
+        for (const auto& [name, at] : {std::pair{"qx", out.data()}, std::pair{"qy", out.data() + width}}) {
             BIGNUM* number = nullptr;
             EXPECT_EQ(EVP_PKEY_get_bn_param(native(), name, &number), 1);
-            const int width = (EVP_PKEY_get_bits(native()) + 7) / 8;
-            std::vector<unsigned char> bytes(static_cast<std::size_t>(width));
-            BN_bn2binpad(number, bytes.data(), width);
+            BN_bn2binpad(number, at, width);
             BN_free(number);
-            const auto more = buffer(bytes);
-            out.insert(out.end(), more.begin(), more.end());
         }
-        return out;
+        return buffer(out);
     }
 
 private:

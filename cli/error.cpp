@@ -96,6 +96,17 @@ constexpr std::array kCodes{
     CodeRow{Code::AnchorBusy, "an anchor runs", "Another holdfast anchor serve uses the same files."},
     CodeRow{Code::AnchorStopped, "no anchor runs", "Nobody answers on the anchor's socket."},
     CodeRow{Code::AnchorDenied, "the anchor declined", "It serves, and does not do this now."},
+    CodeRow{
+        Code::DevicePolicy, "device policy unusable",
+        "The file of --policy cannot be read, is not TOML, or has an unknown key. No device is handed over."},
+    CodeRow{Code::NoSuchDevice, "no such device", "The host has no PCI device of this address."},
+    CodeRow{Code::DeviceRefused, "the device may not be handed over",
+            "The policy does not name it, or the host cannot contain it; holdfast device explain says all "
+            "reasons."},
+    CodeRow{Code::DeviceDriver, "the device did not change its driver",
+            "The kernel refused to take it from one driver, or to give it to the other."},
+    CodeRow{Code::AuditLog, "audit log unusable",
+            "It cannot be written, is full, or was changed; without it no device is bound."},
 };
 
 }  // namespace

@@ -63,6 +63,11 @@ enum class Code : std::uint16_t {
     AnchorBusy = 604,
     AnchorStopped = 605,
     AnchorDenied = 606,
+    DevicePolicy = 701,
+    NoSuchDevice = 702,
+    DeviceRefused = 703,
+    DeviceDriver = 704,
+    AuditLog = 705,
 };
 
 /// Exit statuses that are not the end of a VM (design §7).

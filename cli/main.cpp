@@ -28,8 +28,7 @@ constexpr std::array<std::string_view, 2> kNotBuilt{"--device", "--bundle"};
     if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
         throw Failure{Code::Usage, fmt::format("there is no verb '{}'", printable(argv[1])),
                       "the verbs are run, measure, list, status, top, console, logs, stop, kill, doctor, "
-                      "vtpm, anchor and "
-                      "verify",
+                      "vtpm, anchor, device and verify",
                       "holdfast --help says what each does"};
     }
     std::string verb;
@@ -59,6 +58,7 @@ struct Dispatch {
     int operator()(const VtpmRemoveOptions& options) const { return remove_vtpm(options, state_dir); }
     int operator()(const VerifyOptions& options) const { return verify(options); }
     int operator()(const AnchorOptions& options) const { return run_anchor(options, state_dir); }
+    int operator()(const DeviceOptions& options) const { return run_device(options, state_dir); }
 };
 
 int dispatch(int argc, char** argv) {

@@ -82,6 +82,14 @@ struct AnchorOptions {
     bool json = false;
 };
 
+struct DeviceOptions {
+    std::string action;
+    std::string address;
+    std::string policy;
+    bool follow = false;
+    bool json = false;
+};
+
 struct VtpmCreateOptions {
     std::string name;
     std::string tenant_key;
@@ -123,7 +131,8 @@ struct Invocation {
     std::string state_dir;  ///< absolute; empty: the default
     std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
                  ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
-                 VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions, VerifyOptions>
+                 VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions, VerifyOptions,
+                 DeviceOptions>
         verb;
 };
 
@@ -144,5 +153,6 @@ int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir);
 int remove_vtpm(const VtpmRemoveOptions& options, const std::string& state_dir);
 int verify(const VerifyOptions& options);
 int run_anchor(const AnchorOptions& options, const std::string& state_dir);
+int run_device(const DeviceOptions& options, const std::string& state_dir);
 
 }  // namespace holdfast::cli

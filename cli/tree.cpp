@@ -303,6 +303,29 @@ void declare_verify(CLI::App& app, Invocation& out) {
     add_flag<VerifyOptions>(verify, out, "--json", &VerifyOptions::json, "print one JSON object");
 }
 
+void declare_device(CLI::App& app, Invocation& out) {
+    CLI::App* const device = add_verb<DeviceOptions>(
+        app, out, "device", "which devices of this host a guest may have, and why not the others");
+    add_value<DeviceOptions>(
+        device, out, "action", &DeviceOptions::action,
+        "list shows all, explain says all that speaks against one, bind gives one to vfio-pci if nothing "
+        "does, unbind gives it back, audit checks and prints what was done")
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>{"list", "explain", "bind", "unbind", "audit"}))
+        ->type_name("list|explain|bind|unbind|audit");
+    add_value<DeviceOptions>(device, out, "address", &DeviceOptions::address,
+                             "explain, bind, unbind: the device, like 0000:01:00.0")
+        ->type_name("ADDRESS");
+    add_value<DeviceOptions>(device, out, "--policy", &DeviceOptions::policy,
+                             "which devices may be handed over (default /etc/holdfast/devices.toml; without "
+                             "that file none)")
+        ->type_name("FILE");
+    add_flag<DeviceOptions>(device, out, "--follow", &DeviceOptions::follow,
+                            "audit: go on with what is added");
+    add_flag<DeviceOptions>(device, out, "--json", &DeviceOptions::json,
+                            "print one JSON array or object; audit: one object a line");
+}
+
 }  // namespace
 
 std::string_view examples_of(std::string_view verb) noexcept {
@@ -332,6 +355,11 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "holdfast verify report.bin --format snp-report --policy cloud.toml --nonce 1f2e3d "
                "--certificate vcek.der --chain ask.pem --json\n";
     }
+    if (verb == "device") {
+        return "holdfast device list\n"
+               "holdfast device explain 0000:01:00.0 --policy devices.toml\n"
+               "holdfast device audit --follow\n";
+    }
     if (verb == "logs") return "holdfast logs web --console --follow\n";
     if (verb == "vtpm") {
         return "holdfast vtpm create web\n"
@@ -354,6 +382,7 @@ void declare(CLI::App& app, Invocation& out) {
     declare_vtpm(app, out);
     declare_anchor(app, out);
     declare_verify(app, out);
+    declare_device(app, out);
     for (CLI::App* const verb : app.get_subcommands({})) {
         const auto examples = examples_of(verb->get_name());
         if (!examples.empty()) verb->footer("Examples:\n" + std::string{examples});

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The audit log of devices as files: `state_dir`/devices/audit.log if a directory is given, else below
+// /var/lib/holdfast.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "cli/options.hpp"
+#include "iommu/audit.hpp"
+
+namespace holdfast::cli {
+
+class DeviceAudit {
+public:
+    /// Makes it if it is missing, checks it and holds its lock. Throws HF-0705.
+    explicit DeviceAudit(const std::string& state_dir);
+    /// Throws HF-0705: what cannot be recorded is not done.
+    void note(std::string_view what, std::string_view device, std::string_view why);
+
+private:
+    std::string path_;
+    iommu::AuditLog log_;
+};
+
+/// Checks the whole log and prints it. Throws HF-0705.
+int show_audit(const DeviceOptions& options, const std::string& state_dir);
+
+}  // namespace holdfast::cli

@@ -54,6 +54,7 @@ public:
     /// The device was reset: no endpoint is in a domain, and nothing is mapped.
     void reset() noexcept;
 
+    [[nodiscard]] const Limits& limits() const noexcept { return limits_; }
     [[nodiscard]] std::size_t domains() const noexcept { return domains_.size(); }
     /// Over all domains.
     [[nodiscard]] Usage usage() const noexcept;

@@ -11,6 +11,8 @@
 
 namespace holdfast::iommu::virtio::spec {
 
+inline constexpr std::uint16_t TYPE = 23;  // §5
+
 inline constexpr std::uint64_t F_INPUT_RANGE = 1ULL << 0;
 inline constexpr std::uint64_t F_MAP_UNMAP = 1ULL << 2;
 inline constexpr std::uint64_t F_PROBE = 1ULL << 4;

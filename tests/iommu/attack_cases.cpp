@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
@@ -20,48 +18,15 @@
 #include <unistd.h>
 
 #include "iommu/domain.hpp"
-#include "iommu/host/type1.hpp"
 #include "sys/mapping.hpp"
 #include "tests/iommu/edu.hpp"
+#include "tests/iommu/opened.hpp"
 
 namespace holdfast::iommu {
 namespace {
 
 constexpr std::uint64_t kRam = 64 * kPageSize;
 
-/// Plain memory as guest RAM from 0 on; nothing to open or to seal.
-class PlainPages final : public GuestPages {
-public:
-    explicit PlainPages(std::span<std::byte> ram) : ram_{ram} {}
-    [[nodiscard]] std::optional<std::span<std::byte>> locate(GuestAddr start,
-                                                             std::uint64_t size) const noexcept override {
-        if (start.value() > ram_.size() || size > ram_.size() - start.value()) return std::nullopt;
-        return ram_.subspan(start.value(), size);
-    }
-    Result<void> expose(GuestAddr, std::uint64_t) override { return {}; }
-    void conceal(GuestAddr, std::uint64_t) noexcept override {}
-
-private:
-    std::span<std::byte> ram_;
-};
-
-std::string device_address() {
-    const char* const address = std::getenv("HF_DEVICE");
-    return address == nullptr ? "" : address;
-}
-UniqueFd open_file(const std::string& path) {
-    UniqueFd fd{::open(path.c_str(), O_RDWR | O_CLOEXEC)};
-    EXPECT_TRUE(fd) << path;
-    return fd;
-}
-host::Type1Device open_device(const std::string& address) {
-    const auto group =
-        std::filesystem::read_symlink("/sys/bus/pci/devices/" + address + "/iommu_group").filename();
-    auto opened = host::open_type1(open_file("/dev/vfio/vfio"), open_file("/dev/vfio/" + group.string()),
-                                   address.c_str());
-    EXPECT_TRUE(opened) << opened.error().what;
-    return std::move(*opened);
-}
 /// Pages that the kernel holds for devices, over all of the machine.
 std::int64_t pinned_pages() {
     std::ofstream{"/proc/sys/vm/stat_refresh"} << "1\n";

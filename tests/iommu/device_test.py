@@ -30,6 +30,10 @@ def driver(address):
 
 
 class Device(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        subprocess.run(["modprobe", "nvme"], check=True)
+
     def setUp(self):
         self.place = Path(tempfile.mkdtemp(prefix="hf-"))
         self.policy = self.place / "devices.toml"

@@ -43,7 +43,7 @@ public:
                                                    const UniqueFd& handover, UniqueFd self);
     ~Machine() override;
 
-    /// Of everything the guest was loaded with; none in tier `none`.
+    /// What was measured of the guest's load.
     [[nodiscard]] const Started& started() const noexcept { return started_; }
 
     /// Runs the guest until it ends, one way or another.

@@ -46,12 +46,9 @@ Result<Bytes> update_key_of(std::span<const std::byte> key) {
     const auto* at = reinterpret_cast<const unsigned char*>(key.data());
     const std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>> parsed{
         d2i_PUBKEY(nullptr, &at, static_cast<long>(key.size()))};
-    std::array<char, 64> group{};
     std::array<std::byte, 1 + kUpdateKeyBytes> point{};
     std::size_t size = 0;
-    const bool fits = parsed && EVP_PKEY_is_a(parsed.get(), "EC") == 1 &&
-                      EVP_PKEY_get_group_name(parsed.get(), group.data(), group.size(), nullptr) == 1 &&
-                      std::string_view{group.data()} == "prime256v1" &&
+    const bool fits = parsed && is_p256(parsed.get()) &&
                       EVP_PKEY_get_octet_string_param(parsed.get(), "encoded-pub-key",
                                                       reinterpret_cast<unsigned char*>(point.data()),
                                                       point.size(), &size) == 1 &&

@@ -67,8 +67,9 @@ Result<StateBlob> Keeper::bring_in(const StoreClient::Opened& stored, Sealer anc
     StateBlob plain;
     if (stored.status == store::Status::Ok) {
         auto opened = sealer_.open(SealedType::Permanent, stored.sealed);
-        // An earlier attempt may have written the next one, and not lived to tell the anchor.
-        if (!opened) opened = sealer_.open(SealedType::Permanent, HF_TRY(store_.go_back()).sealed);
+        // An earlier attempt may have written one, and not lived to tell the anchor. No guest has seen an
+        // answer that it stands behind.
+        if (!opened) opened = anchored.open(SealedType::Permanent, stored.sealed);
         if (!opened) return opened.error();
         plain = std::move(opened->plain);
         version_ = opened->version;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/signing.hpp"
 
-#include <array>
 #include <cstdio>
 #include <memory>
-#include <string_view>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -16,7 +14,7 @@
 #include "cli/output.hpp"
 #include "sys/fd.hpp"
 #include "sys/free_with.hpp"
-#include "vtpm/anchor/protocol.hpp"
+#include "sys/signed.hpp"
 
 namespace holdfast::cli {
 namespace {
@@ -26,11 +24,7 @@ struct CloseFile {
 };
 
 bool is_usable(const EVP_PKEY* key, KeyKind kind) {
-    if (EVP_PKEY_is_a(key, "ED25519") == 1) return kind == KeyKind::Ed25519OrP256;
-    std::array<char, 64> group{};
-    return EVP_PKEY_is_a(key, "EC") == 1 &&
-           EVP_PKEY_get_group_name(key, group.data(), group.size(), nullptr) == 1 &&
-           std::string_view{group.data()} == "prime256v1";
+    return is_p256(key) || (kind == KeyKind::Ed25519OrP256 && is_ed25519(key));
 }
 
 }  // namespace
@@ -58,7 +52,7 @@ std::vector<std::byte> read_public_key(const std::string& path, KeyKind kind) {
 std::vector<std::byte> read_signature(const std::string& path) {
     const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
     const auto size = fd ? file_size(fd) : os_error("open");
-    if (!size || *size > anchor::kMaxSignature) {
+    if (!size || *size > kMaxSignature) {
         throw Failure{Code::Value, fmt::format("'{}' is no signature", printable(path)),
                       size ? "it is too long" : reason_of(size.error()), "openssl pkeyutl -sign makes one"};
     }

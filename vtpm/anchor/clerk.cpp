@@ -5,6 +5,7 @@
 #include <ctime>
 #include <set>
 
+#include "sys/signed.hpp"
 #include "vtpm/anchor/hash.hpp"
 #include "vtpm/anchor/reanchor.hpp"
 

@@ -2,15 +2,12 @@
 #include "vtpm/anchor/hash.hpp"
 
 #include <algorithm>
-#include <array>
 #include <memory>
-#include <string_view>
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <openssl/rand.h>
-#include <openssl/x509.h>
 
 #include "sys/free_with.hpp"
 
@@ -62,29 +59,6 @@ Digest hmac_sha256(std::span<const std::byte> key, Parts parts) {
     fine = fine && EVP_MAC_final(context.get(), writable(digest), &size, digest.size()) == 1;
     check(fine, "HMAC cannot be computed");
     return digest;
-}
-
-bool is_p256(const evp_pkey_st* key) {
-    std::array<char, 64> group{};
-    return EVP_PKEY_is_a(key, "EC") == 1 &&
-           EVP_PKEY_get_group_name(key, group.data(), group.size(), nullptr) == 1 &&
-           std::string_view{group.data()} == "prime256v1";
-}
-
-bool is_signed_by(std::span<const std::byte> key, std::span<const std::byte> message,
-                  std::span<const std::byte> signature) {
-    using Key = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
-    const unsigned char* at = raw(key);
-    const Key parsed{d2i_PUBKEY(nullptr, &at, static_cast<long>(key.size()))};
-    if (!parsed || at != raw(key) + key.size()) return false;
-    const bool is_ed25519 = EVP_PKEY_is_a(parsed.get(), "ED25519") == 1;
-    if (!is_ed25519 && !is_p256(parsed.get())) return false;
-    const DigestContext context{EVP_MD_CTX_new()};
-    return context &&
-           EVP_DigestVerifyInit(context.get(), nullptr, is_ed25519 ? nullptr : EVP_sha256(), nullptr,
-                                parsed.get()) == 1 &&
-           EVP_DigestVerify(context.get(), raw(signature), signature.size(), raw(message), message.size()) ==
-               1;
 }
 
 void random_bytes(std::span<std::byte> out) {

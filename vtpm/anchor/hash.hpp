@@ -8,8 +8,6 @@
 
 #include "vtpm/anchor/leaf.hpp"
 
-struct evp_pkey_st;
-
 namespace holdfast::anchor {
 
 using Parts = std::initializer_list<std::span<const std::byte>>;
@@ -17,10 +15,6 @@ using Parts = std::initializer_list<std::span<const std::byte>>;
 /// Of the concatenation of the parts.
 [[nodiscard]] Digest sha256(Parts parts);
 [[nodiscard]] Digest hmac_sha256(std::span<const std::byte> key, Parts parts);
-[[nodiscard]] bool is_p256(const evp_pkey_st* key);
-/// `key`: SubjectPublicKeyInfo in DER, of Ed25519 or of ECDSA P-256 (with SHA-256). False for anything else.
-[[nodiscard]] bool is_signed_by(std::span<const std::byte> key, std::span<const std::byte> message,
-                                std::span<const std::byte> signature);
 void random_bytes(std::span<std::byte> out);
 
 /// AES-256-GCM with a random nonce in front and the tag behind; `about` is authenticated with it.

@@ -133,7 +133,7 @@ Result<ReanchorAsk> get_reanchor(WireReader& reader) {
     ReanchorAsk ask;
     ask.vm = HF_TRY(get_array<VmId>(reader));
     ask.accepted = HF_TRY(get_state(reader));
-    ask.tenant_key = HF_TRY(get_bytes(reader, kMaxTenantKey));
+    ask.tenant_key = HF_TRY(get_bytes(reader, kMaxPublicKey));
     ask.signature = HF_TRY(get_bytes(reader, kMaxSignature));
     return ask;
 }

@@ -14,6 +14,7 @@
 
 #include "sys/fd.hpp"
 #include "sys/secret.hpp"
+#include "sys/signed.hpp"
 #include "vtpm/anchor/leaf.hpp"
 
 namespace holdfast::anchor {
@@ -62,8 +63,6 @@ struct ReanchorAsk {
     std::vector<std::byte> tenant_key;  ///< SubjectPublicKeyInfo, DER: Ed25519, or ECDSA P-256 with SHA-256
     std::vector<std::byte> signature;
 };
-inline constexpr std::size_t kMaxTenantKey = 128;
-inline constexpr std::size_t kMaxSignature = 80;
 using Ask = std::variant<StartAsk, AttachAsk, CommitAsk, StopAsk, EvidenceAsk, StatusAsk, CheckpointAsk,
                          LeafAsk, ReanchorAsk, RoomAsk>;
 

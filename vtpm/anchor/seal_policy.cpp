@@ -12,6 +12,7 @@
 #include <tss2/tss2_mu.h>
 
 #include "sys/free_with.hpp"
+#include "sys/signed.hpp"
 #include "sys/wire/endian.hpp"
 #include "vtpm/anchor/hash.hpp"
 

@@ -224,7 +224,7 @@ TEST(ProtocolTest, MessagesComeBackAndNothingElseDecodes) {
                                 RoomAsk{},
                                 ReanchorAsk{.vm = vm_id(2),
                                             .accepted = {.version = 3},
-                                            .tenant_key = std::vector<std::byte>(kMaxTenantKey),
+                                            .tenant_key = std::vector<std::byte>(kMaxPublicKey),
                                             .signature = std::vector<std::byte>(kMaxSignature)}};
     for (const Ask& each : asks) {
         auto bytes = encode(each);

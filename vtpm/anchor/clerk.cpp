@@ -115,6 +115,9 @@ void Clerk::decide(Batch& batch, const Question& question, Clock::time_point now
     } else if (const auto* reanchor = std::get_if<ReanchorAsk>(&question.ask)) {
         if (batch.changed.contains(reanchor->vm)) return batch.later.push_back(question);
         decision = decide(batch, client, *reanchor);
+    } else if (const auto* bundle = std::get_if<BundleAsk>(&question.ask)) {
+        if (batch.changed.contains(bundle->bundle)) return batch.later.push_back(question);
+        decision = decide(batch, client, *bundle, now);
     } else if (const auto* leaf = std::get_if<LeafAsk>(&question.ask)) {
         decision = leaf_of(*leaf);
     } else if (std::holds_alternative<StatusAsk>(question.ask)) {
@@ -219,6 +222,26 @@ Clerk::Decision Clerk::decide(Batch& batch, ClientId client, const ReanchorAsk& 
     return {};
 }
 
+/// Strictly: a power cut must not make an older one acceptable again.
+Clerk::Decision Clerk::decide(Batch& batch, ClientId client, const BundleAsk& ask, Clock::time_point now) {
+    const Leaf* const old = anchor_.ledger().find(ask.bundle);
+    if (old == nullptr && anchor_.ledger().is_full()) return Denied{Denial::Full};
+    if (old != nullptr && old->status != Status::Bundle) return Denied{Denial::NotHere};
+    if (old != nullptr && ask.security_version < old->version) return Denied{Denial::OlderBundle};
+    if (old != nullptr && ask.security_version == old->version) {
+        batch.confirm = true;
+    } else {
+        if (!budget_.allows_checkpoint(now)) return Denied{Denial::OverBudget};
+        Leaf leaf = old != nullptr ? *old : Leaf{.vm = ask.bundle, .status = Status::Bundle};
+        leaf.version = ask.security_version;
+        batch.changes.push_back(leaf);
+        batch.strength = Strength::Strict;
+    }
+    batch.changed.insert(ask.bundle);
+    batch.waiting.push_back({.client = client, .answer = Committed{}});
+    return {};
+}
+
 Answer Clerk::leaf_of(const LeafAsk& ask) const {
     const Leaf* const leaf = anchor_.ledger().find(ask.vm);
     if (leaf == nullptr) return Denied{Denial::UnknownVm};
@@ -305,7 +328,6 @@ StatusAnswer Clerk::status() const {
     StatusAnswer answer{.o = at.o,
                         .s = at.s,
                         .reset_count = at.reset_count,
-                        .vtpms = static_cast<std::uint32_t>(anchor_.ledger().leaves().size()),
                         .adopted = anchor_.adopted(),
                         .software_tpm = setup_.software_tpm,
                         .commits = commits_,
@@ -317,6 +339,7 @@ StatusAnswer Clerk::status() const {
                         .started_at = started_at_,
                         .root = anchor_.ledger().root()};
     for (const Leaf& leaf : anchor_.ledger().leaves()) {
+        answer.vtpms += leaf.status == Status::Bundle ? 0 : 1;
         answer.running += leaf.status == Status::Running ? 1 : 0;
         answer.gaps += leaf.gaps > 0 ? 1 : 0;
         answer.reanchored += leaf.generation > 0 ? 1 : 0;

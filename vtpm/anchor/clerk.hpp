@@ -68,6 +68,7 @@ private:
     Decision decide(Batch& batch, ClientId client, const StopAsk& ask);
     Decision decide(Batch& batch, ClientId client, const EvidenceAsk& ask);
     Decision decide(Batch& batch, ClientId client, const ReanchorAsk& ask);
+    Decision decide(Batch& batch, ClientId client, const BundleAsk& ask, Clock::time_point now);
     [[nodiscard]] Answer leaf_of(const LeafAsk& ask) const;
     [[nodiscard]] Digest anchor_name() const;
     Result<void> certify(Batch& batch);

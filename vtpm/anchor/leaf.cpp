@@ -41,7 +41,7 @@ LeafBytes encode(const Leaf& leaf) noexcept {
 Result<Leaf> decode_leaf(const LeafBytes& bytes) {
     const auto raw = std::bit_cast<wire::Leaf>(bytes);
     if (raw.status < static_cast<std::uint8_t>(Status::Stopped) ||
-        raw.status > static_cast<std::uint8_t>(Status::Retired)) {
+        raw.status > static_cast<std::uint8_t>(Status::Bundle)) {
         return peer_fault("leaf has an unknown status");
     }
     return Leaf{.vm = raw.vm,

@@ -21,11 +21,12 @@ enum class Status : std::uint8_t {
     Exporting,  ///< handed out under a ticket; nobody may run it
     Moved,      ///< to another host
     Retired,
+    Bundle,  ///< no vTPM: the highest security version of a bundle that this host has launched
 };
 
 struct Leaf {
     VmId vm{};
-    std::uint64_t version = 0;  ///< of the state; 0: it never had any
+    std::uint64_t version = 0;  ///< of the state; 0: it never had any. Of a bundle: its security version
     /// Of the sealed permanent state. Zero: any authentic one from `version` on, because there was none
     /// yet, or because a power cut made the newest unprovable (then `gaps` says so).
     Digest permanent{};

@@ -66,6 +66,10 @@ void put(WireWriter&, const StatusAsk&) {}
 void put(WireWriter&, const CheckpointAsk&) {}
 void put(WireWriter& writer, const LeafAsk& ask) { put(writer, ask.vm); }
 void put(WireWriter& writer, const RoomAsk& ask) { writer.put(static_cast<std::uint8_t>(ask.strict)); }
+void put(WireWriter& writer, const BundleAsk& ask) {
+    put(writer, ask.bundle);
+    writer.put(ask.security_version);
+}
 void put(WireWriter& writer, const ReanchorAsk& ask) {
     put(writer, ask.vm);
     put(writer, ask.accepted);
@@ -186,6 +190,12 @@ Result<Ask> get_ask(WireReader& reader) {
         case index_of<LeafAsk, Ask>(): return Ask{LeafAsk{HF_TRY(get_array<VmId>(reader))}};
         case index_of<ReanchorAsk, Ask>(): return Ask{HF_TRY(get_reanchor(reader))};
         case index_of<RoomAsk, Ask>(): return Ask{RoomAsk{.strict = HF_TRY(get_bool(reader))}};
+        case index_of<BundleAsk, Ask>(): {
+            BundleAsk ask;
+            ask.bundle = HF_TRY(get_array<VmId>(reader));
+            ask.security_version = HF_TRY(reader.get<std::uint64_t>());
+            return Ask{ask};
+        }
         default: return peer_fault("unknown question to the anchor");
     }
 }
@@ -201,7 +211,7 @@ Result<Answer> get_answer(WireReader& reader) {
         case index_of<Committed, Answer>(): return Answer{Committed{HF_TRY(reader.get<std::uint64_t>())}};
         case index_of<Denied, Answer>(): {
             const auto why = HF_TRY(reader.get<std::uint8_t>());
-            if (why == 0 || why > static_cast<std::uint8_t>(Denial::NotSigned))
+            if (why == 0 || why > static_cast<std::uint8_t>(Denial::OlderBundle))
                 return peer_fault("unknown denial");
             return Answer{Denied{static_cast<Denial>(why)}};
         }
@@ -236,6 +246,8 @@ const char* denial_words(Denial denial) noexcept {
         case Denial::Full: return "the ledger is full";
         case Denial::NotSigned:
             return "not signed by the key that this vTPM was made with, or another statement was signed";
+        case Denial::OlderBundle:
+            return "a bundle of this name and key with a higher security version was launched here";
     }
     return "";
 }

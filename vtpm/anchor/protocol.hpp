@@ -63,8 +63,14 @@ struct ReanchorAsk {
     std::vector<std::byte> tenant_key;  ///< SubjectPublicKeyInfo, DER: Ed25519, or ECDSA P-256 with SHA-256
     std::vector<std::byte> signature;
 };
+/// A bundle is about to be launched (docs/bundles.md): Committed, and none with a lower security version is
+/// from now on.
+struct BundleAsk {
+    VmId bundle{};
+    std::uint64_t security_version = 0;
+};
 using Ask = std::variant<StartAsk, AttachAsk, CommitAsk, StopAsk, EvidenceAsk, StatusAsk, CheckpointAsk,
-                         LeafAsk, ReanchorAsk, RoomAsk>;
+                         LeafAsk, ReanchorAsk, RoomAsk, BundleAsk>;
 
 enum class Denial : std::uint8_t {
     AlreadyRunning = 1,  ///< a worker of this vTPM is connected
@@ -77,6 +83,7 @@ enum class Denial : std::uint8_t {
     UnknownVm,
     Full,       ///< no slot left for another vTPM
     NotSigned,  ///< not by the key that the vTPM was made with, or not this statement
+    OlderBundle,  ///< a bundle of that name with a higher security version was launched here
 };
 [[nodiscard]] const char* denial_words(Denial denial) noexcept;
 

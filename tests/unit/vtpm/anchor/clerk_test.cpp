@@ -124,6 +124,38 @@ TEST_F(ClerkTest, CommitsComeInOrderFromWhoStarted) {
     EXPECT_EQ(denial(stored(1, 5)), Denial::NotStarted);
 }
 
+TEST_F(ClerkTest, BundleOlderThanOneThatWasLaunchedIsRefused) {
+    const auto launched = [&](std::uint64_t version) {
+        return denial(answer(1, BundleAsk{.bundle = vm_id(1), .security_version = version}));
+    };
+    EXPECT_FALSE(launched(3));
+    const auto s = world.s;
+    EXPECT_FALSE(launched(3));
+    EXPECT_EQ(world.s, s);  // nothing new to remember
+    EXPECT_EQ(launched(2), Denial::OlderBundle);
+    EXPECT_FALSE(launched(4));
+    EXPECT_GT(world.s, s);
+    EXPECT_EQ(launched(3), Denial::OlderBundle);
+    EXPECT_FALSE(denial(answer(1, BundleAsk{.bundle = vm_id(2), .security_version = 1})));
+    // After a restart, and after a power cut that loses what is not strict.
+    start();
+    EXPECT_EQ(launched(3), Denial::OlderBundle);
+    world.cut_power(false);
+    clerk.reset();
+    life.emplace(world, OnPowerLoss::Adopt);
+    ASSERT_TRUE(life->open()) << life->why();
+    ASSERT_NE(life->anchor->ledger().find(vm_id(1)), nullptr);
+    EXPECT_EQ(life->anchor->ledger().find(vm_id(1))->version, 4U);
+}
+
+TEST_F(ClerkTest, BundlesAndVtpmsDoNotMix) {
+    EXPECT_FALSE(denial(answer(1, BundleAsk{.bundle = vm_id(1), .security_version = 3})));
+    EXPECT_EQ(denial(answer(2, StartAsk{.vm = vm_id(1), .instance = instance(1)})), Denial::NotHere);
+    started(3, 2, 1);
+    EXPECT_EQ(denial(answer(1, BundleAsk{.bundle = vm_id(2), .security_version = 9})), Denial::NotHere);
+    EXPECT_EQ(std::get<StatusAnswer>(answer(4, StatusAsk{})).vtpms, 1U);
+}
+
 TEST_F(ClerkTest, WorkerOutlivesTheAnchor) {
     started(1, 1, 1);
     EXPECT_FALSE(denial(stored(1, 1)));
@@ -213,7 +245,7 @@ TEST_F(ClerkTest, CheckpointComesWhenItsTimeHasCome) {
 }
 
 TEST(ProtocolTest, MessagesComeBackAndNothingElseDecodes) {
-    const std::vector<Ask> asks{StartAsk{.vm = vm_id(1)},
+    std::vector<Ask> asks{StartAsk{.vm = vm_id(1)},
                                 AttachAsk{.vm = vm_id(1), .pending = State{.version = 4}},
                                 CommitAsk{.next = {.version = 7}, .strict = true},
                                 StopAsk{},
@@ -226,6 +258,8 @@ TEST(ProtocolTest, MessagesComeBackAndNothingElseDecodes) {
                                             .accepted = {.version = 3},
                                             .tenant_key = std::vector<std::byte>(kMaxPublicKey),
                                             .signature = std::vector<std::byte>(kMaxSignature)}};
+    asks.emplace_back(RoomAsk{.strict = true});
+    asks.emplace_back(BundleAsk{.bundle = vm_id(3), .security_version = 7});
     for (const Ask& each : asks) {
         auto bytes = encode(each);
         ASSERT_LE(bytes.size(), kMaxAskBytes);

@@ -46,6 +46,14 @@ constexpr std::array kCodes{
             "The image given to --ovmf cannot be read, or does not say what a SEV-SNP launch needs."},
     CodeRow{Code::Vtpm, "vTPM unusable",
             "The TPM of --vtpm does not answer as swtpm does, or has another client already."},
+    CodeRow{
+        Code::Bundle, "bundle unusable",
+        "A file of the bundle is missing or is not the one that was signed, or no trusted key has signed it. "
+        "Nothing of it was used."},
+    CodeRow{Code::BundleOld, "bundle too old",
+            "This host has launched a bundle of that name and key with a higher security version."},
+    CodeRow{Code::BundleDecides, "not as the bundle was signed",
+            "A flag says what the bundle decides, or the VM would be of another shape than was signed."},
     CodeRow{Code::KvmMissing, "no KVM", "/dev/kvm does not exist or does not answer as KVM does."},
     CodeRow{Code::KvmRights, "no rights on KVM", "This user may not open /dev/kvm."},
     CodeRow{Code::Programs, "programs missing",

@@ -5,6 +5,7 @@
 
 #include "cli/measure.hpp"
 
+#include "cli/bundle.hpp"
 #include "cli/error.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
@@ -63,11 +64,11 @@ int measure(const MeasureOptions& options) {
     check_no_snp_flags(options.snp);
     Settings flags = options.settings;
     Settings file = options.config.empty() ? Settings{} : read_config(options.config);
+    auto bundle = take_bundle(flags, file);
     const memcrypt::Tier tier = take_tier(flags, file);
-    // `none` by name: resolve() refuses tiers that this host cannot launch.
-    flags[kTierSetting] = {std::string{memcrypt::tier_name(memcrypt::Tier::None)}};
+    flags[kTierSetting] = {std::string{memcrypt::tier_name(tier)}};
     Shape shape = resolve(flags, file);
-    shape.tier = tier;
+    if (bundle) hold_to_bundle(shape, std::move(*bundle));
     const vmm::LoadedGuest guest = load(shape);
     const std::string digest = guest.launch_digest ? hex(*guest.launch_digest) : "";
     const PcrTexts pcrs = pcr_texts(expect(eventlog::replay_banks(guest.measured)));

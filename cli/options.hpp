@@ -90,6 +90,17 @@ struct DeviceOptions {
     bool json = false;
 };
 
+struct BundleOptions {
+    std::string action;
+    Settings settings;  ///< create
+    std::string out;
+    std::uint64_t security_version = 0;
+    std::string directory;  ///< sign, inspect
+    std::string key;
+    std::vector<std::string> keys;
+    bool json = false;
+};
+
 struct VtpmCreateOptions {
     std::string name;
     std::string tenant_key;
@@ -132,7 +143,7 @@ struct Invocation {
     std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
                  ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
                  VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions, VerifyOptions,
-                 DeviceOptions>
+                 DeviceOptions, BundleOptions>
         verb;
 };
 
@@ -153,6 +164,7 @@ int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir);
 int remove_vtpm(const VtpmRemoveOptions& options, const std::string& state_dir);
 int verify(const VerifyOptions& options);
 int run_anchor(const AnchorOptions& options, const std::string& state_dir);
+int run_bundle(const BundleOptions& options);
 int run_device(const DeviceOptions& options, const std::string& state_dir);
 
 }  // namespace holdfast::cli

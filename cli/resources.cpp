@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/bundle.hpp"
 #include "cli/error.hpp"
 #include "cli/output.hpp"
 #include "cli/soon.hpp"
@@ -260,14 +261,25 @@ vmm::LaunchConfig launch_config(const Shape& shape) {
     if (shape.net) config.net = vmm::NetShape{};
     if (shape.vsock) config.vsock_cid = shape.vsock->cid;
     config.vtpm = shape.vtpm;
+    if (shape.bundle) {
+        const auto& signer = shape.bundle->signer;
+        config.bundle = {.manifest = shape.bundle->manifest_text, .signer = {}};
+        for (const std::byte byte : signer) config.bundle->signer.push_back(static_cast<char>(byte));
+    }
     return config;
 }
 
 UniqueFd open_kernel(const Shape& shape) {
+    if (shape.bundle && shape.bundle->manifest.kernel) {
+        return open_signed_file(*shape.bundle, kKernelFile, *shape.bundle->manifest.kernel);
+    }
     return shape.builtin ? builtin_kernel() : open_boot_file(Code::Kernel, "kernel", shape.kernel);
 }
 
 UniqueFd open_initrd(const Shape& shape) {
+    if (shape.bundle && shape.bundle->manifest.initrd) {
+        return open_signed_file(*shape.bundle, kInitrdFile, *shape.bundle->manifest.initrd);
+    }
     return shape.initrd.empty() ? UniqueFd{} : open_boot_file(Code::Initrd, "initrd", shape.initrd);
 }
 
@@ -296,6 +308,7 @@ Resources open_resources(const Shape& shape, const StateDirectory& directory, co
     all.console_listener = listen_in_state(directory.file(kConsoleSocket));
     all.console_log = open_log(directory.file(kConsoleLog), O_RDWR);
     all.vmm_log = open_log(directory.file(kVmmLog), O_RDWR | O_APPEND);
+    if (shape.bundle) note_launch(*shape.bundle, state_dir);
     if (shape.vtpm && shape.vtpm_socket.empty()) {
         AttachedVtpm vtpm = start_vtpm(state_dir, shape.name, shape.vtpm_strict, all.vmm_log.get());
         vtpm.process.wait_ready();

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/bundle.hpp"
 #include "cli/error.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
@@ -193,8 +194,11 @@ int run_vm(const RunOptions& options, const std::string& state_dir) {
                       "in the foreground standard output is the guest's console",
                       "add --detach, or leave out --json"};
     }
-    const Settings file = options.config.empty() ? Settings{} : read_config(options.config);
-    const Shape shape = resolve(options.settings, file);
+    Settings flags = options.settings;
+    Settings file = options.config.empty() ? Settings{} : read_config(options.config);
+    auto bundle = take_bundle(flags, file);
+    Shape shape = resolve(flags, file);
+    if (bundle) hold_to_bundle(shape, std::move(*bundle));
     return options.detach ? run_detached(shape, options, state_dir) : run_foreground(shape, state_dir);
 }
 

@@ -26,6 +26,10 @@ constexpr std::array kSettings{
     Setting{"cmdline", Text, PathPart::None, "TEXT", "command line of the kernel or the built-in guest", ""},
     Setting{"builtin", Flag, PathPart::None, "",
             "boot the tiny guest inside this program; --cmdline \"job=NAME ...\" says what it does", ""},
+    Setting{"bundle", Text, PathPart::Front, "DIR",
+            "boot a signed bundle, which decides all of the VM but its name, disks, net and vsock", ""},
+    Setting{"bundle-key", List, PathPart::Front, "FILE",
+            "public key (PEM) of who may have signed the bundle; default /etc/holdfast/bundle.pub", ""},
     Setting{"memory", Number, PathPart::None, "SIZE", "guest memory, whole MiB: 512M, 2G (default 512M)", ""},
     Setting{"cpus", Number, PathPart::None, "N", "virtual CPUs, 1 to 64 (default 1)", ""},
     Setting{
@@ -136,7 +140,7 @@ void resolve_boot(const Chosen& chosen, const Settings& flags, Shape& shape) {
         throw Failure{Code::NothingToBoot,
                       shape.builtin ? "both --builtin and --kernel are given" : "there is nothing to boot",
                       "a VM boots exactly one of the built-in guest and a kernel file",
-                      "give --kernel FILE (with --initrd FILE), or --builtin"};
+                      "give --kernel FILE (with --initrd FILE), --bundle DIR, or --builtin"};
     }
     if (shape.builtin && !shape.initrd.empty()) {
         throw Failure{Code::NothingToBoot, "--initrd is given with --builtin",

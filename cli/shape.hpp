@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +16,8 @@
 #include "vmm/launch.hpp"
 
 namespace holdfast::cli {
+
+struct Bundle;
 
 enum class SettingKind : std::uint8_t { Text, Number, Flag, List };
 /// Where a file's path stands in the value; relative ones in VM.toml start at that file.
@@ -74,6 +77,7 @@ struct Shape {
     ConsoleKind console = ConsoleKind::Serial;
     OnReboot on_reboot = OnReboot::Restart;
     bool paused = false;
+    std::shared_ptr<const Bundle> bundle;  ///< kernel and initrd are files of it
 };
 
 /// What the flags say goes before what the file says, setting by setting.

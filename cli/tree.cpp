@@ -326,6 +326,47 @@ void declare_device(CLI::App& app, Invocation& out) {
                             "print one JSON array or object; audit: one object a line");
 }
 
+void declare_bundle(CLI::App& app, Invocation& out) {
+    CLI::App& bundle = *app.add_subcommand(
+        "bundle", "kernel, initrd, command line and shape of a VM in one signed directory");
+    bundle.require_subcommand(1);
+    const auto add = [&](const char* name, const char* help) {
+        CLI::App* const verb = add_verb<BundleOptions>(bundle, out, name, help);
+        verb->parse_complete_callback([&out, name] { options_of<BundleOptions>(out).action = name; });
+        return verb;
+    };
+    CLI::App* const create = add("create", "put one together from the flags of run; it is not signed yet");
+    for (const Setting& setting : setting_table()) {
+        if (!setting.name.starts_with("bundle")) add_setting<BundleOptions>(create, out, setting);
+    }
+    add_value<BundleOptions>(create, out, "--out", &BundleOptions::out, "the directory to make")
+        ->required()
+        ->type_name("DIR");
+    add_value<BundleOptions>(create, out, "--security-version", &BundleOptions::security_version,
+                             "raise it when hosts that have seen this one must not launch older ones")
+        ->required()
+        ->type_name("N");
+    const auto add_directory = [&](CLI::App* verb) {
+        add_value<BundleOptions>(verb, out, "directory", &BundleOptions::directory, "the bundle")
+            ->required()
+            ->type_name("DIR");
+    };
+    CLI::App* const sign = add("sign", "sign its manifest");
+    add_directory(sign);
+    add_value<BundleOptions>(sign, out, "--key", &BundleOptions::key,
+                             "private key, in PEM: Ed25519, or ECDSA P-256")
+        ->required()
+        ->type_name("FILE");
+    CLI::App* const inspect =
+        add("inspect", "what it decides; exit status 1 if no --bundle-key has signed it");
+    add_directory(inspect);
+    add_value<BundleOptions>(inspect, out, "--bundle-key", &BundleOptions::keys,
+                             "public key, in PEM, to check the signature with; again for more")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    add_flag<BundleOptions>(inspect, out, "--json", &BundleOptions::json, "print one JSON object");
+}
+
 }  // namespace
 
 std::string_view examples_of(std::string_view verb) noexcept {
@@ -360,6 +401,13 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "holdfast device explain 0000:01:00.0 --policy devices.toml\n"
                "holdfast device audit --follow\n";
     }
+    if (verb == "bundle") {
+        return "holdfast bundle create web --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 "
+               "--vtpm on "
+               "--security-version 3 --out web-3\n"
+               "holdfast bundle sign web-3 --key bundle.key\n"
+               "holdfast run --bundle web-3 --bundle-key bundle.pub\n";
+    }
     if (verb == "logs") return "holdfast logs web --console --follow\n";
     if (verb == "vtpm") {
         return "holdfast vtpm create web\n"
@@ -383,6 +431,7 @@ void declare(CLI::App& app, Invocation& out) {
     declare_anchor(app, out);
     declare_verify(app, out);
     declare_device(app, out);
+    declare_bundle(app, out);
     for (CLI::App* const verb : app.get_subcommands({})) {
         const auto examples = examples_of(verb->get_name());
         if (!examples.empty()) verb->footer("Examples:\n" + std::string{examples});

@@ -21,6 +21,9 @@ std::string shape_text(const LaunchConfig& config) {
     if (config.vsock_cid) text += "device vsock\n";
     if (config.virtio_console) text += "device console\n";
     if (config.vtpm) text += "device tpm\n";
+    if (config.bundle) {
+        text += "bundle " + hex(sha384(std::as_bytes(std::span{config.bundle->manifest}))) + '\n';
+    }
     return text;
 }
 
@@ -30,7 +33,7 @@ Result<LoadedGuest> load_guest(const memcrypt::GuestMemory& memory, const Launch
     LoadedGuest guest;
     const std::string shape = shape_text(config);
     MeasuredBoot measured;
-    if (config.vtpm) measured = HF_TRY(measure_boot(config.cmdline, shape, kernel, initrd));
+    if (config.vtpm) measured = HF_TRY(measure_boot(config.cmdline, shape, config.bundle, kernel, initrd));
     const std::vector<std::byte> event_log =
         config.vtpm ? eventlog::encode(measured.events) : std::vector<std::byte>{};
     guest.entry = HF_TRY(

@@ -28,7 +28,7 @@ Result<LoadedGuest> load_guest(const memcrypt::GuestMemory& memory, const Launch
                                const UniqueFd& kernel, const UniqueFd& initrd);
 
 /// What the guest can see of the machine, as text that is loaded with it and so part of the digest: one line
-/// each for memory, CPUs, console and every device in the order of its PCI slots. Not in it: what tells one
+/// each for memory, CPUs, console, every device in the order of its PCI slots, and the bundle. Not in it: what tells one
 /// VM from another of the same shape (MAC address, CID, sizes of disks).
 [[nodiscard]] std::string shape_text(const LaunchConfig& config);
 

@@ -124,6 +124,24 @@ Result<void> get_devices(WireReader& reader, LaunchConfig& config) {
     return {};
 }
 
+void put_bundle(WireWriter& writer, const std::optional<BundleClaim>& bundle) {
+    writer.put(static_cast<std::uint8_t>(bundle.has_value()));
+    if (!bundle) return;
+    writer.put_string(bundle->manifest);
+    writer.put_string(bundle->signer);
+}
+
+Result<std::optional<BundleClaim>> get_bundle(WireReader& reader) {
+    if (!HF_TRY(get_bool(reader))) return std::optional<BundleClaim>{};
+    BundleClaim bundle;
+    bundle.manifest = HF_TRY(reader.get_string());
+    bundle.signer = HF_TRY(reader.get_string());
+    if (bundle.manifest.size() > kMaxBundleManifest || bundle.signer.size() > kMaxBundleSigner) {
+        return peer_fault("bundle's manifest or key too long");
+    }
+    return std::optional{std::move(bundle)};
+}
+
 Result<LaunchConfig> decode(std::span<const std::byte> bytes, std::uint16_t& fd_mask) {
     WireReader reader{bytes};
     LaunchConfig config;
@@ -140,6 +158,7 @@ Result<LaunchConfig> decode(std::span<const std::byte> bytes, std::uint16_t& fd_
     config.start_paused = HF_TRY(get_bool(reader));
     config.virtio_console = HF_TRY(get_bool(reader));
     HF_TRY(get_devices(reader, config));
+    config.bundle = HF_TRY(get_bundle(reader));
     config.expected_digest = HF_TRY(get_digest(reader));
     HF_TRY(reader.expect_end());
     if (config.memory_bytes < kMinMemory || config.memory_bytes > kMaxMemory ||
@@ -173,6 +192,7 @@ Result<void> send_launch(const UniqueFd& socket, const LaunchConfig& config, con
     writer.put(static_cast<std::uint8_t>(config.start_paused));
     writer.put(static_cast<std::uint8_t>(config.virtio_console));
     put_devices(writer, config);
+    put_bundle(writer, config.bundle);
     put_digest(writer, config.expected_digest);
     return send_message(socket, writer.bytes(), numbers);
 }

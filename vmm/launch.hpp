@@ -25,6 +25,10 @@ inline constexpr std::uint64_t kMinMemory = 16ULL << 20;
 inline constexpr std::uint64_t kMaxMemory = 1ULL << 40;
 inline constexpr std::size_t kMaxCmdline = 2047;  ///< bytes; x86 Linux' COMMAND_LINE_SIZE less the zero
 
+/// Bytes of a bundle's manifest and of its signer's key at most (docs/bundles.md).
+inline constexpr std::size_t kMaxBundleManifest = 16U << 10;
+inline constexpr std::size_t kMaxBundleSigner = 128;
+
 struct DiskShape {
     std::uint64_t size_bytes = 0;  ///< whole 512-byte sectors
     bool read_only = false;
@@ -32,6 +36,12 @@ struct DiskShape {
 struct NetShape {
     std::array<std::uint8_t, 6> mac{};
     std::uint16_t mtu = 1500;
+};
+
+/// What a VM was launched by. Whoever hands it over has verified the signature; here it is only measured.
+struct BundleClaim {
+    std::string manifest;  ///< as it was signed
+    std::string signer;    ///< SubjectPublicKeyInfo, DER
 };
 
 /// For the tier `software`.
@@ -56,6 +66,7 @@ struct LaunchConfig {
     std::vector<DiskShape> disks;
     std::optional<NetShape> net;
     std::optional<std::uint32_t> vsock_cid;
+    std::optional<BundleClaim> bundle;
     bool vtpm = false;  ///< the VM has a TPM: LaunchFds' tpm_control and tpm_data are there
     /// The only launch digest with which the guest may run: what a guest that reboots was launched with
     /// first.

@@ -212,6 +212,15 @@ Result<JsonValue> JsonValue::at(std::string_view name) const {
     return *found;
 }
 
+Result<std::vector<std::string_view>> JsonValue::names() const {
+    if (node().kind != JsonKind::Object) return input_error("JSON value that is not an object");
+    std::vector<std::string_view> all;
+    for (std::uint32_t i = node().first; i != 0; i = nodes_[i].next) {
+        all.push_back(text_.substr(nodes_[i].name_begin, nodes_[i].name_end - nodes_[i].name_begin));
+    }
+    return all;
+}
+
 Result<std::vector<JsonValue>> JsonValue::elements() const {
     if (node().kind != JsonKind::Array) return input_error("JSON value that is not an array");
     std::vector<JsonValue> all;
@@ -247,6 +256,11 @@ Result<std::uint64_t> JsonValue::number() const {
         return input_error("JSON number that is not a whole number of 64 bits");
     }
     return value;
+}
+
+Result<std::string> string_at(JsonValue object, std::string_view name) {
+    const auto member = HF_TRY(object.at(name));
+    return member.string();
 }
 
 }  // namespace holdfast::attest

@@ -39,6 +39,8 @@ public:
     /// A member of an object; none: there is no such member, or this is no object.
     [[nodiscard]] std::optional<JsonValue> find(std::string_view name) const noexcept;
     [[nodiscard]] Result<JsonValue> at(std::string_view name) const;
+    /// Of all members of an object.
+    [[nodiscard]] Result<std::vector<std::string_view>> names() const;
     [[nodiscard]] Result<std::vector<JsonValue>> elements() const;
     [[nodiscard]] Result<std::string> string() const;
     /// Digits only: neither sign, nor fraction, nor exponent.
@@ -53,6 +55,9 @@ private:
     std::span<const detail::JsonNode> nodes_;
     std::uint32_t index_;
 };
+
+/// The string that is a member of an object.
+[[nodiscard]] Result<std::string> string_at(JsonValue object, std::string_view name);
 
 class JsonDocument {
 public:

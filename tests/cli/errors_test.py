@@ -27,7 +27,7 @@ class Usage(CliTest):
                 self.assert_failure(self.cli('run', name, '--builtin'), 'HF-0102', 2)
 
     def test_flags_of_later_versions_say_so(self):
-        for flag in ('--device', '--bundle'):
+        for flag in ('--device',):
             with self.subTest(flag=flag):
                 result = self.cli('run', '--builtin', flag, 'x')
                 self.assert_failure(result, 'HF-0103', 2)

@@ -42,11 +42,6 @@ constexpr std::array kNames{
     Name{TcbStatus::OutOfDateConfigurationNeeded, "OutOfDateConfigurationNeeded"},
     Name{TcbStatus::Revoked, "Revoked"}};
 
-Result<std::string> string_at(JsonValue object, std::string_view name) {
-    const auto member = HF_TRY(object.at(name));
-    return member.string();
-}
-
 Result<std::optional<Statement>> statement_in(JsonValue bundle, const std::string& name) {
     if (!bundle.find(name)) return std::optional<Statement>{};
     Statement statement;

@@ -15,11 +15,6 @@ Result<std::vector<std::byte>> hex_at(JsonValue object, std::string_view name) {
     return bytes_of_hex(text);
 }
 
-Result<std::string> string_at(JsonValue object, std::string_view name) {
-    const auto member = HF_TRY(object.at(name));
-    return member.string();
-}
-
 template <typename T>
 Result<T> number_at(JsonValue object, std::string_view name) {
     const auto member = HF_TRY(object.at(name));

@@ -71,9 +71,9 @@ struct Shape {
     std::string tap;  ///< empty: passt
     std::vector<Forward> forwards;
     std::optional<VsockChoice> vsock;
-    bool vtpm = false;        ///< the VM has a TPM:
+    bool vtpm = false;         ///< the VM has a TPM:
     bool vtpm_strict = false;  ///< anchored, and each store survives a power cut
-    std::string vtpm_socket;  ///< that of somebody else; empty: the host's vTPM that has the VM's name
+    std::string vtpm_socket;   ///< that of somebody else; empty: the host's vTPM that has the VM's name
     ConsoleKind console = ConsoleKind::Serial;
     OnReboot on_reboot = OnReboot::Restart;
     bool paused = false;

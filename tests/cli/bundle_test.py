@@ -270,7 +270,8 @@ class Launched(BundleTest):
         expected = self.cli('measure', '--bundle', path, '--bundle-key', self.public, '--json')
         for key in ('launch_digest', 'pcrs'):
             self.assertEqual(json.loads(told.stdout)[key], json.loads(expected.stdout)[key])
-        self.assertEqual(self.cli('kill', 'it').returncode, 0)
+        killed = self.cli('kill', 'it')
+        self.assertEqual(killed.returncode, 0, killed.stderr)
 
 
 if __name__ == '__main__':

@@ -80,7 +80,7 @@ class CliTest(unittest.TestCase):
         """The flags of a run whose guest does this."""
         if STAND_IN:
             return ['--kernel', self.kernel, '--cmdline', f'do={do}', *more]
-        jobs = {'poweroff': 'job=hello', 'idle': 'job=idle'}
+        jobs = {'poweroff': 'job=hello', 'idle': 'job=spin'}
         return ['--builtin', '--cmdline', jobs[do], *more]
 
     def status(self, name):

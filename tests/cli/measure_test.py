@@ -109,7 +109,7 @@ class Run(CliTest):
     def test_run_reports_what_measure_says_for_each_kernel_format(self):
         kernels = {'pvh': ['--kernel', self.file('vmlinux', page_info.pvh_elf(BODY))],
                    'bz': ['--kernel', self.file('bzimage', page_info.bzimage(BODY)), '--cpus', '2'],
-                   'builtin': ['--builtin', '--cmdline', 'job=idle']}
+                   'builtin': ['--builtin', '--cmdline', 'job=spin']}
         for name, flags in kernels.items():
             with self.subTest(kernel=name):
                 digest = self.detached(name, *flags, '--paused')
@@ -129,7 +129,7 @@ class Run(CliTest):
             return any('"RESET"' in line for line in iter(stream.readline, ''))
 
     def test_guest_that_reboots_has_the_same_digest(self):
-        digest = self.detached('again', '--builtin', '--cmdline', 'job=idle', '--paused')
+        digest = self.detached('again', '--builtin', '--cmdline', 'job=spin', '--paused')
         self.assertTrue(self.reset('again'))
         self.cli('kill', 'again')
         wait_until(lambda: self.status('again')['state'] == 'ended', 'the end of the VM')

@@ -26,9 +26,12 @@ constexpr std::array<std::string_view, 1> kNotBuilt{"--device"};
                       "leave it out; the README's table of states says what is there"};
     }
     if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
+        std::vector<std::string> verbs;
+        for (const CLI::App* const each : app.get_subcommands([](const CLI::App*) { return true; })) {
+            verbs.push_back(each->get_name());
+        }
         throw Failure{Code::Usage, fmt::format("there is no verb '{}'", printable(argv[1])),
-                      "the verbs are run, measure, list, status, top, console, logs, stop, kill, doctor, "
-                      "vtpm, anchor, device and verify",
+                      fmt::format("the verbs are {}", fmt::join(verbs, ", ")),
                       "holdfast --help says what each does"};
     }
     std::string verb;
@@ -58,6 +61,7 @@ struct Dispatch {
     int operator()(const VtpmRemoveOptions& options) const { return remove_vtpm(options, state_dir); }
     int operator()(const VerifyOptions& options) const { return verify(options); }
     int operator()(const AnchorOptions& options) const { return run_anchor(options, state_dir); }
+    int operator()(const BenchOptions& options) const { return run_bench(options); }
     int operator()(const BundleOptions& options) const { return run_bundle(options); }
     int operator()(const DeviceOptions& options) const { return run_device(options, state_dir); }
 };

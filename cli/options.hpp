@@ -90,6 +90,14 @@ struct DeviceOptions {
     bool json = false;
 };
 
+struct BenchOptions {
+    bool quick = false;
+    bool full = false;
+    std::string html;
+    std::string json;
+    std::string compare;
+};
+
 struct BundleOptions {
     std::string action;
     Settings settings;  ///< create
@@ -143,7 +151,7 @@ struct Invocation {
     std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
                  ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
                  VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions, VerifyOptions,
-                 DeviceOptions, BundleOptions>
+                 DeviceOptions, BundleOptions, BenchOptions>
         verb;
 };
 
@@ -164,6 +172,7 @@ int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir);
 int remove_vtpm(const VtpmRemoveOptions& options, const std::string& state_dir);
 int verify(const VerifyOptions& options);
 int run_anchor(const AnchorOptions& options, const std::string& state_dir);
+int run_bench(const BenchOptions& options);
 int run_bundle(const BundleOptions& options);
 int run_device(const DeviceOptions& options, const std::string& state_dir);
 

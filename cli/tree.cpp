@@ -326,6 +326,23 @@ void declare_device(CLI::App& app, Invocation& out) {
                             "print one JSON array or object; audit: one object a line");
 }
 
+void declare_bench(CLI::App& app, Invocation& out) {
+    CLI::App* const bench = add_verb<BenchOptions>(
+        app, out, "bench", "what confidentiality costs on this host, beside the peers that are installed");
+    add_flag<BenchOptions>(bench, out, "--quick", &BenchOptions::quick, "a few minutes (the default)");
+    add_flag<BenchOptions>(
+        bench, out, "--full", &BenchOptions::full,
+        "three runs of everything, with their spread: an hour, on a host that does nothing else");
+    add_value<BenchOptions>(bench, out, "--html", &BenchOptions::html, "write a page with tables and plots")
+        ->type_name("FILE");
+    add_value<BenchOptions>(bench, out, "--json", &BenchOptions::json, "write all of it for a program")
+        ->type_name("FILE");
+    add_value<BenchOptions>(
+        bench, out, "--compare", &BenchOptions::compare,
+        "against an older --json: exit status 1 if a ratio is worse by more than the noise")
+        ->type_name("FILE");
+}
+
 void declare_bundle(CLI::App& app, Invocation& out) {
     CLI::App& bundle = *app.add_subcommand(
         "bundle", "kernel, initrd, command line and shape of a VM in one signed directory");
@@ -401,6 +418,10 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "holdfast device explain 0000:01:00.0 --policy devices.toml\n"
                "holdfast device audit --follow\n";
     }
+    if (verb == "bench") {
+        return "holdfast bench --quick --html report.html\n"
+               "holdfast bench --full --json today.json --compare before.json\n";
+    }
     if (verb == "bundle") {
         return "holdfast bundle create web --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 "
                "--vtpm on "
@@ -432,6 +453,7 @@ void declare(CLI::App& app, Invocation& out) {
     declare_verify(app, out);
     declare_device(app, out);
     declare_bundle(app, out);
+    declare_bench(app, out);
     for (CLI::App* const verb : app.get_subcommands({})) {
         const auto examples = examples_of(verb->get_name());
         if (!examples.empty()) verb->footer("Examples:\n" + std::string{examples});

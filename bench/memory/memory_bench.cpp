@@ -2,7 +2,7 @@
 // What the tier `software` costs, as ratios of things measured in turns in one run. A thread of this process
 // stands for the vCPU: the same userfaultfd, the same faults but for what KVM adds to both sides.
 //
-//   bench-memory [inside|fault|scan|zipf|seal|curve]...        all of them where none is named
+//   bench-memory [--quick] [inside|fault|scan|zipf|seal|curve]...        all of them where none is named
 //
 // Prints one line `name value unit` each; bench/memory_report draws them.
 #include <array>
@@ -102,6 +102,8 @@ std::uint64_t visit_all(std::span<std::byte> memory, Visits visits) {
     return sum;
 }
 
+bool g_quick = false;  // fewer turns, and coarser for it
+
 volatile std::uint64_t g_sink = 0;  // so that no visit is left out
 
 double time_visits(std::span<std::byte> memory, Visits visits) {
@@ -182,7 +184,7 @@ double bare_fault_us(std::uint32_t pages = 4096) {
 
 void inside() {
     constexpr std::uint32_t kPages = 16'384;  // 64 MiB
-    const auto turns = 40;
+    const int turns = g_quick ? 12 : 40;
     for (const Pattern pattern : {Pattern::Sequential, Pattern::Random}) {
         const Plain plain{kPages};
         const Sealed sealed{kPages, kPages, {.seal_after = std::chrono::seconds{30}}};
@@ -212,7 +214,7 @@ void fault() {
         std::vector<double> sealed_times;
         const BareFaults bare{kPages};
         const Sealed sealed{kPages, kPages, {.seal_after = std::chrono::milliseconds{0}, .suite = suite}};
-        for (unsigned turn = 0; turn < 10; ++turn) {
+        for (unsigned turn = 0; turn < (g_quick ? 4U : 10U); ++turn) {
             auto order = visits_of(Pattern::Random, kPages, 400, turn);
             std::ranges::sort(order);
             order.erase(std::unique(order.begin(), order.end()), order.end());
@@ -289,7 +291,8 @@ void scan() {
             kPages, kPages / 10, {.seal_after = std::chrono::milliseconds{0}, .suite = suite}};
         const auto order = visits_of(Pattern::Sequential, kPages, kPages);
         std::vector<double> times;
-        for (int turn = 0; turn < 7; ++turn) times.push_back(time_visits(sealed.memory(), order));
+        for (int turn = 0; turn < (g_quick ? 3 : 7); ++turn)
+            times.push_back(time_visits(sealed.memory(), order));
         auto single = visits_of(Pattern::Random, kPages, 4000, 9);
         const double alone = time_visits(sealed.memory(), single) * 1e6 / static_cast<double>(single.size());
         const double ours = median(times) * 1e6 / kPages;
@@ -335,7 +338,7 @@ double scattered_unmap_us() {
 void zipf() {
     constexpr std::uint32_t kPages = 16'384;
     constexpr std::uint32_t kWindow = kPages / 4;
-    constexpr std::size_t kVisits = 400'000;
+    const std::size_t kVisits = g_quick ? 150'000 : 400'000;
     const auto order = visits_of(Pattern::Zipf, kPages, 2 * kVisits);
     const Visits measured = Visits{order}.subspan(kVisits);
     const Plain plain{kPages};
@@ -357,8 +360,8 @@ void zipf() {
     say("zipf.clock", simulated(clock_misses), "");
     say("zipf.static", simulated(static_misses), "");
     say("zipf.belady", simulated(belady_misses), "");
-    say("zipf.none", none * 1e6 / kVisits, "us a visit");
-    say("zipf.software", software * 1e6 / kVisits, "us a visit");
+    say("zipf.none", none * 1e6 / static_cast<double>(kVisits), "us a visit");
+    say("zipf.software", software * 1e6 / static_cast<double>(kVisits), "us a visit");
     say("zipf.bare_fault", bare * 1e6, "us");
     const double unmap = scattered_unmap_us() / 1e6;
     say("zipf.scattered_unmap", unmap * 1e6, "us a page");
@@ -384,7 +387,7 @@ double whole_unmap_us(std::uint32_t pages) {
 
 void seal() {
     constexpr std::uint32_t kPages = 65'536;  // 256 MiB
-    constexpr int kTurns = 9;
+    const int kTurns = g_quick ? 3 : 9;
     for (const Suite suite : {Suite::Aegis256x2, Suite::Aes256Gcm}) {
         std::vector<double> pauses, ciphers, unmaps;
         for (int turn = 0; turn < kTurns; ++turn) {
@@ -404,10 +407,13 @@ void seal() {
 
 void curve() {
     constexpr std::uint32_t kPages = 16'384;
+    const std::vector<std::uint32_t> points{5, 10, 15, 20, 25, 35, 50, 65, 80, 100};
+    const std::vector<std::uint32_t> quick_points{5, 25, 50, 80, 100};
     for (const Pattern pattern : kPatterns) {
-        const auto order = visits_of(pattern, kPages, pattern == Pattern::Random ? 60'000 : 120'000);
+        const auto order = visits_of(pattern, kPages,
+                                     (pattern == Pattern::Random ? 60'000U : 120'000U) / (g_quick ? 3U : 1U));
         const Plain plain{kPages};
-        for (const std::uint32_t percent : {5U, 10U, 15U, 20U, 25U, 35U, 50U, 65U, 80U, 100U}) {
+        for (const std::uint32_t percent : g_quick ? quick_points : points) {
             const Sealed sealed{kPages, kPages * percent / 100};
             time_visits(sealed.memory(), order);
             const double none = time_visits(plain.memory.bytes(), order);
@@ -430,10 +436,12 @@ constexpr Part kParts[] = {{"inside", inside}, {"fault", fault}, {"scan", scan},
 
 int main(int argc, char** argv) {
     using namespace holdfast::bench;
-    const std::span chosen{argv + 1, static_cast<std::size_t>(argc - 1)};
+    g_quick = argc > 1 && std::string_view{argv[1]} == "--quick";
+    const int first = g_quick ? 2 : 1;
+    const std::span chosen{argv + first, static_cast<std::size_t>(argc - first)};
     for (const std::string_view word : chosen) {
         if (std::ranges::find(kParts, word, &Part::name) == std::end(kParts)) {
-            std::fprintf(stderr, "usage: bench-memory [inside|fault|scan|zipf|seal|curve]...\n");
+            std::fprintf(stderr, "usage: bench-memory [--quick] [inside|fault|scan|zipf|seal|curve]...\n");
             return 2;
         }
     }

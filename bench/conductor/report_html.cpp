@@ -42,17 +42,18 @@ std::string row_html(const Row& row) {
         return value ? fmt::format("{}<br><small>{}</small>", number_words(value), escaped(name))
                      : std::string{};
     };
-    std::string verdict = verdict_words(row.verdict);
-    const char* look = row.verdict == Verdict::Met         ? "met"
-                       : row.verdict == Verdict::OnTheLine ? "line"
-                       : row.verdict == Verdict::Missed    ? "missed"
-                                                           : "not";
-    if (row.verdict == Verdict::NotMeasured) verdict += ": " + escaped(row.why_not);
-    return fmt::format(
-        "<tr><td>{}<td>{}<td class=n>{}<td class=n>{}<td class=n>{}<td class=n>{}<td class={}>{}\n",
-        escaped(goal.question), escaped(wanted_words(goal)), number_words(row.ours),
-        beside(row.peer, goal.peer_name), beside(row.limit, goal.limit_name), number_words(row.ratio), look,
-        verdict);
+    const std::string head =
+        fmt::format("<tr><td>{}<td>{}", escaped(goal.question), escaped(wanted_words(goal)));
+    if (row.verdict == Verdict::NotMeasured) {
+        return fmt::format("{}<td colspan=5 class=not>not measured: {}\n", head, escaped(row.why_not));
+    }
+    const char* const look = row.verdict == Verdict::Met         ? "met"
+                             : row.verdict == Verdict::OnTheLine ? "line"
+                                                                 : "missed";
+    return fmt::format("{}<td class=n>{}<td class=n>{}<td class=n>{}<td class=n>{}<td class={}>{}\n", head,
+                       number_words(row.ours), beside(row.peer, goal.peer_name),
+                       beside(row.limit, goal.limit_name), number_words(row.ratio), look,
+                       verdict_words(row.verdict));
 }
 
 struct Line {

@@ -46,6 +46,23 @@ void lookup(benchmark::State& state) {
 }
 BENCHMARK(lookup);
 
+/// The least that a lookup can cost: one read that depends on the one before it, from as much memory.
+void one_read(benchmark::State& state) {
+    constexpr std::size_t kLine = 64;
+    std::vector<std::uint32_t> next_of(million().memory_bytes() / kLine * (kLine / sizeof(std::uint32_t)));
+    const std::size_t lines = next_of.size() * sizeof(std::uint32_t) / kLine;
+    std::vector<std::uint32_t> order(lines);
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::shuffle(order, std::mt19937_64{2});
+    for (std::size_t i = 0; i < lines; ++i) {
+        next_of[order[i] * (kLine / sizeof(std::uint32_t))] = order[(i + 1) % lines];
+    }
+    std::uint32_t at = 0;
+    for (auto _ : state) at = next_of[at * (kLine / sizeof(std::uint32_t))];
+    benchmark::DoNotOptimize(at);
+}
+BENCHMARK(one_read);
+
 void erase_and_insert(benchmark::State& state) {
     IntervalMap& map = million();
     std::uint64_t random = 1;

@@ -75,8 +75,8 @@ public:
     UniqueFd store() {
         auto [worker, near] = *socket_pair(SOCK_STREAM);
         auto [far, service] = *socket_pair(SOCK_STREAM);
-        threads_.emplace_back([this, near = std::move(near), far = std::move(far)]() mutable {
-            relay(near, far, store_wire, pass_store);
+        threads_.emplace_back([this, first = std::move(near), second = std::move(far)]() mutable {
+            relay(first, second, store_wire, pass_store);
         });
         threads_.emplace_back([client = std::move(service), state = open_state(0)]() mutable {
             (void)store::Session{std::move(client), std::move(state)}.run();
@@ -133,8 +133,8 @@ private:
             auto far = connect_unix(socket_, SOCK_SEQPACKET);
             if (!far) return;
             auto [worker, near] = *socket_pair(SOCK_SEQPACKET);
-            wires.emplace_back([this, near = std::move(near), far = std::move(*far)]() mutable {
-                relay(near, far, anchor_wire, pass_anchor);
+            wires.emplace_back([this, first = std::move(near), second = std::move(*far)]() mutable {
+                relay(first, second, anchor_wire, pass_anchor);
             });
             if (!send_message(door, asked->bytes, std::array{worker.get()})) return;
         }

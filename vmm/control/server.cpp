@@ -20,13 +20,22 @@ constexpr std::size_t kReadSize = 4096;
 
 Result<std::unique_ptr<Server>> Server::create(UniqueFd listener, Poller& poller, Tokens tokens,
                                                Machine& machine) {
-    HF_TRY(set_nonblocking(listener));
-    HF_TRY(poller.add(listener, EPOLLIN, tokens.listener));
-    return std::unique_ptr<Server>{new Server{std::move(listener), poller, tokens, machine}};
+    return create(
+        std::move(listener), poller, tokens,
+        Answers{.greeting = greeting(), .answer = [&machine](std::string_view text, Session& session) {
+                    return answer(text, session, machine);
+                }});
 }
 
-Server::Server(UniqueFd listener, Poller& poller, Tokens tokens, Machine& machine) noexcept
-    : listener_{std::move(listener)}, poller_{poller}, tokens_{tokens}, machine_{machine} {}
+Result<std::unique_ptr<Server>> Server::create(UniqueFd listener, Poller& poller, Tokens tokens,
+                                               Answers answers) {
+    HF_TRY(set_nonblocking(listener));
+    HF_TRY(poller.add(listener, EPOLLIN, tokens.listener));
+    return std::unique_ptr<Server>{new Server{std::move(listener), poller, tokens, std::move(answers)}};
+}
+
+Server::Server(UniqueFd listener, Poller& poller, Tokens tokens, Answers answers) noexcept
+    : listener_{std::move(listener)}, poller_{poller}, tokens_{tokens}, answers_{std::move(answers)} {}
 
 Server::~Server() {
     if (client_) drop("the VM ends");
@@ -54,7 +63,7 @@ void Server::accept() {
         log::warn("control.client", started.error());
         return;
     }
-    send(greeting());
+    send(answers_.greeting);
 }
 
 Result<void> Server::start(UniqueFd client, Session session) {
@@ -85,7 +94,7 @@ void Server::handle(std::string_view input) {
 
 void Server::handle(const Scanner::Item& item) {
     switch (item.kind) {
-        case Scanner::Kind::Text: return send(answer(item.text, session_, machine_));
+        case Scanner::Kind::Text: return send(answers_.answer(item.text, session_));
         case Scanner::Kind::Malformed: return send(json_error("parse error, unexpected input"));
         case Scanner::Kind::TooLong: send(json_error("token size limit exceeded")); break;
         case Scanner::Kind::TooDeep: send(json_error("nesting depth limit exceeded")); break;
@@ -94,9 +103,13 @@ void Server::handle(const Scanner::Item& item) {
 }
 
 void Server::emit(const Event& event) {
+    if (client_ && session_.negotiated) emit(describe(event));
+}
+
+void Server::emit(std::string_view lines) {
     if (!client_ || !session_.negotiated) return;
     if (unsent_.size() > kMaxUnsent) return drop("it does not read");
-    send(describe(event));
+    send(lines);
 }
 
 void Server::send(std::string_view lines) {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,6 +22,12 @@ namespace holdfast::control {
 /// A client that lets this much wait unread is dropped at the next event.
 inline constexpr std::size_t kMaxUnsent = 256 * 1024;
 
+/// What a client reads at first, and what to each of its messages (complete lines, as protocol.hpp's).
+struct Answers {
+    std::string greeting;
+    std::function<std::string(std::string_view text, Session& session)> answer;
+};
+
 /// The main loop's thread only.
 class Server {
 public:
@@ -32,6 +39,9 @@ public:
     /// comes back from `poller`. Poller and machine are borrowed and outlive this.
     static Result<std::unique_ptr<Server>> create(UniqueFd listener, Poller& poller, Tokens tokens,
                                                   Machine& machine);
+    /// The same for whoever speaks for a machine.
+    static Result<std::unique_ptr<Server>> create(UniqueFd listener, Poller& poller, Tokens tokens,
+                                                  Answers answers);
     ~Server();
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
@@ -41,6 +51,7 @@ public:
 
     /// Tells the client, if there is one and it has negotiated.
     void emit(const Event& event);
+    void emit(std::string_view lines);
 
     /// Goes on with a client that negotiated with the VMM before a guest reboot, and tells it RESET.
     /// Before the first on_ready().
@@ -53,7 +64,7 @@ public:
     void drain(std::chrono::milliseconds limit);
 
 private:
-    Server(UniqueFd listener, Poller& poller, Tokens tokens, Machine& machine) noexcept;
+    Server(UniqueFd listener, Poller& poller, Tokens tokens, Answers answers) noexcept;
 
     void accept();
     Result<void> start(UniqueFd client, Session session);
@@ -70,7 +81,7 @@ private:
     UniqueFd listener_;
     Poller& poller_;
     const Tokens tokens_;
-    Machine& machine_;
+    const Answers answers_;
 
     UniqueFd client_;
     std::uint32_t watched_ = 0;  // what the poller reports of client_

@@ -16,6 +16,7 @@ struct RunOptions {
     std::string config;
     bool detach = false;
     bool json = false;
+    int report_fd = -1;  ///< open; -1: none
 };
 /// What another VMM would launch with OVMF on SEV-SNP; numbers and hex as written.
 struct SnpOptions {

@@ -161,6 +161,13 @@ io::Disk open_disk(const DiskChoice& choice) {
     return disk;
 }
 
+void read_mtu(ifreq& request, std::uint16_t& mtu) {
+    const UniqueFd any{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    if (::ioctl(any.get(), SIOCGIFMTU, &request) == 0 && request.ifr_mtu >= 68 && request.ifr_mtu < 65536) {
+        mtu = static_cast<std::uint16_t>(request.ifr_mtu);
+    }
+}
+
 UniqueFd open_tap(const std::string& name, std::uint16_t& mtu) {
     const auto fail = [&](const Error& error) {
         throw Failure{Code::Tap, fmt::format("the tap interface '{}' cannot be used", printable(name)),
@@ -177,10 +184,24 @@ UniqueFd open_tap(const std::string& name, std::uint16_t& mtu) {
     name.copy(request.ifr_name, IFNAMSIZ - 1);
     request.ifr_flags = IFF_TAP | IFF_NO_PI;
     if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) fail(os_error("TUNSETIFF"));
-    const UniqueFd any{::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-    if (::ioctl(any.get(), SIOCGIFMTU, &request) == 0 && request.ifr_mtu >= 68 && request.ifr_mtu < 65536) {
-        mtu = static_cast<std::uint16_t>(request.ifr_mtu);
-    }
+    read_mtu(request, mtu);
+    return fd;
+}
+
+// One that somebody else has made and connected, and may have given a header of its own to frames.
+UniqueFd adopt_tap(int number, std::uint16_t& mtu) {
+    UniqueFd fd{number};
+    const auto fail = [](const Error& error) {
+        throw Failure{Code::Tap, "the descriptor of --net tap-fd cannot be used", reason_of(error),
+                      "hand over an open tap device"};
+    };
+    ifreq request{};
+    if (::ioctl(fd.get(), TUNGETIFF, &request) < 0) fail(os_error("TUNGETIFF"));
+    const int kind = request.ifr_flags & (IFF_TAP | IFF_TUN | IFF_NO_PI);
+    if (kind != (IFF_TAP | IFF_NO_PI)) fail(input_error("it is not a tap of plain frames"));
+    expect(set_nonblocking(fd));
+    ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
+    read_mtu(request, mtu);
     return fd;
 }
 
@@ -294,8 +315,9 @@ Resources open_resources(const Shape& shape, const StateDirectory& directory, co
     all.initrd = open_initrd(shape);
     for (const DiskChoice& disk : shape.disks) all.disks.push_back(open_disk(disk));
     if (shape.net) {
-        all.net = vmm::NetShape{.mac = mac_of(shape.name), .mtu = kPlainMtu};
-        if (shape.tap.empty()) all.passt = find_passt();
+        all.net = vmm::NetShape{.mac = shape.mac.value_or(mac_of(shape.name)), .mtu = kPlainMtu};
+        if (shape.tap_fd >= 0) all.tap = adopt_tap(shape.tap_fd, all.net->mtu);
+        else if (shape.tap.empty()) all.passt = find_passt();
         else all.tap = open_tap(shape.tap, all.net->mtu);
     }
     if (shape.vsock) {

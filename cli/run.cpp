@@ -95,15 +95,21 @@ private:
     Record record_;
 };
 
-int run_foreground(const Shape& shape, const std::string& state_dir) {
+int run_foreground(const Shape& shape, const RunOptions& options, const std::string& state_dir) {
     const Signals signals;
+    UniqueFd report{options.report_fd};
     StateDirectory directory = StateDirectory::claim(state_root(state_dir), shape.name);
     Resources resources = open_resources(shape, directory, state_dir);
     Bookkeeping book{shape, directory};
     End end;
     {
-        Supervisor supervisor{shape, resources, signals,
-                              [&](const vmm::Started& how) { book.started(shape.paused, how); }};
+        Supervisor supervisor{shape, resources, signals, [&](const vmm::Started& how) {
+                                  const Record& record = book.started(shape.paused, how);
+                                  if (!report) return;
+                                  const std::string words = to_json(record);
+                                  expect(write_all(report, std::as_bytes(std::span{words})));
+                                  report.reset();
+                              }};
         say_protection(shape);
         supervisor.attach_console();
         end = supervisor.run();
@@ -199,7 +205,8 @@ int run_vm(const RunOptions& options, const std::string& state_dir) {
     auto bundle = take_bundle(flags, file);
     Shape shape = resolve(flags, file);
     if (bundle) hold_to_bundle(shape, std::move(*bundle));
-    return options.detach ? run_detached(shape, options, state_dir) : run_foreground(shape, state_dir);
+    return options.detach ? run_detached(shape, options, state_dir)
+                          : run_foreground(shape, options, state_dir);
 }
 
 }  // namespace holdfast::cli

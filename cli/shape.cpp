@@ -43,10 +43,10 @@ constexpr std::array kSettings{
     Setting{"memory-cipher", Text, PathPart::None, "SUITE", "tier software: the cipher of guest memory",
             "aegis-256x2 aes-256-gcm"},
     Setting{"disk", List, PathPart::Front, "FILE[,ro]", "raw disk image, at most 16; ,ro: read-only", ""},
-    Setting{"net", Text, PathPart::None, "user[,forward=PORT:PORT]...|tap=IF",
-            "network: user (passt, needs no privileges), or a tap interface; forward=8080:80 carries TCP "
-            "from 127.0.0.1:8080 to the guest's port 80",
-            "user user,forward= tap="},
+    Setting{"net", Text, PathPart::None, "user[,forward=PORT:PORT]...|tap=IF|tap-fd=N[,mac=MAC]",
+            "network: user (passt, needs no privileges), or a tap interface by its name or open descriptor; "
+            "forward=8080:80 carries TCP from 127.0.0.1:8080 to the guest's port 80",
+            "user user,forward= tap= tap-fd="},
     Setting{"vsock", Text, PathPart::AfterEquals, "CID=PATH",
             "vsock by a Unix socket: clients write CONNECT port; guest connections go to PATH_port", ""},
     Setting{"vtpm", Text, PathPart::AfterEquals, "on|strict|off|socket=PATH",
@@ -284,6 +284,50 @@ std::vector<Forward> parse_forwards(const std::string& net) {
     return forwards;
 }
 
+// Takes ",mac=02:00:00:00:00:01" off the end.
+std::optional<std::array<std::uint8_t, 6>> take_mac(std::string& net) {
+    constexpr std::string_view key = ",mac=";
+    const std::size_t at = net.rfind(key);
+    if (at == std::string::npos) return std::nullopt;
+    const std::string_view text = std::string_view{net}.substr(at + key.size());
+    std::array<std::uint8_t, 6> mac{};
+    bool whole = text.size() == 17;
+    for (std::size_t i = 0; whole && i < mac.size(); ++i) {
+        const char* const digits = text.data() + 3 * i;
+        const auto [end, error] = std::from_chars(digits, digits + 2, mac[i], 16);
+        whole = error == std::errc{} && end == digits + 2 && (i == 5 || digits[2] == ':');
+    }
+    if (!whole || (mac[0] & 1) != 0) {
+        bad_value("net", net, "the MAC is not six bytes of an interface of its own",
+                  "give for example ,mac=02:00:00:00:00:01");
+    }
+    net.resize(at);
+    return mac;
+}
+
+void resolve_net(std::string net, Shape& shape) {
+    constexpr std::string_view fd_key = "tap-fd=";
+    shape.net = true;
+    shape.mac = take_mac(net);
+    if (net == "user" || net.starts_with("user,")) {
+        shape.forwards = parse_forwards(net);
+        return;
+    }
+    if (net.starts_with(fd_key)) {
+        const auto fd = parse_number<int>(std::string_view{net}.substr(fd_key.size()));
+        if (fd && *fd >= 3) {
+            shape.tap_fd = *fd;
+            return;
+        }
+    }
+    if (net.starts_with("tap=")) shape.tap = net.substr(4);
+    // 15: IFNAMSIZ less the zero.
+    if (shape.tap.empty() || shape.tap.size() > 15) {
+        bad_value("net", net, "it is neither user nor tap=IF with an interface's name",
+                  "give --net user, or --net tap=tap0");
+    }
+}
+
 void parse_vtpm(const std::string& text, Shape& shape) {
     constexpr std::string_view key = "socket=";
     shape.vtpm = text != "off";
@@ -304,18 +348,7 @@ void resolve_devices(const Chosen& chosen, Shape& shape) {
         bad_value("disk", shape.disks.back().path, fmt::format("a VM has at most {} disks", io::kMaxDisks),
                   "leave out the rest");
     }
-    if (chosen.has("net")) {
-        const std::string net = chosen.text("net");
-        shape.net = true;
-        const bool user = net == "user" || net.starts_with("user,");
-        if (net.starts_with("tap=")) shape.tap = net.substr(4);
-        if (user) shape.forwards = parse_forwards(net);
-        // 15: IFNAMSIZ less the zero.
-        if (!user && (shape.tap.empty() || shape.tap.size() > 15)) {
-            bad_value("net", net, "it is neither user nor tap=IF with an interface's name",
-                      "give --net user, or --net tap=tap0");
-        }
-    }
+    if (chosen.has("net")) resolve_net(chosen.text("net"), shape);
     if (chosen.has("vsock")) shape.vsock = parse_vsock(chosen.text("vsock"));
     if (chosen.has("vtpm")) parse_vtpm(chosen.text("vtpm"), shape);
     constexpr std::array<std::string_view, 2> consoles{"serial", "virtio"};

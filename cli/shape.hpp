@@ -3,6 +3,7 @@
 // of VM.toml, the man page and the completions, so they cannot drift.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -68,7 +69,9 @@ struct Shape {
     vmm::SoftwareShape software;
     std::vector<DiskChoice> disks;
     bool net = false;
-    std::string tap;  ///< empty: passt
+    std::string tap;                                 ///< an interface's name, or
+    int tap_fd = -1;                                 ///< the open descriptor of one; neither: passt
+    std::optional<std::array<std::uint8_t, 6>> mac;  ///< none: made from the VM's name
     std::vector<Forward> forwards;
     std::optional<VsockChoice> vsock;
     bool vtpm = false;         ///< the VM has a TPM:

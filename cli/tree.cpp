@@ -69,6 +69,12 @@ void declare_run(CLI::App& app, Invocation& out) {
     add_flag<RunOptions>(run, out, "--detach", &RunOptions::detach,
                          "return when the guest runs, and leave it running");
     add_flag<RunOptions>(run, out, "--json", &RunOptions::json, "with --detach: print one JSON object");
+    add_value<RunOptions>(
+        run, out, "--report-fd", &RunOptions::report_fd,
+        "without --detach: write the JSON object of --detach to this open descriptor when the "
+        "guest is about to run, and close it")
+        ->type_name("N")
+        ->check(CLI::Range(3, 65535));
 }
 
 void declare_measure(CLI::App& app, Invocation& out) {

@@ -21,17 +21,18 @@ constexpr int kStartFailed = 127;
 // Runs in the child between clone and exec: system calls only, no allocation.
 [[noreturn]] void become(const char* program, char* const* argv, int handover, const Child::Stdio& stdio,
                          pid_t parent) noexcept {
-    std::array<int, 4> wanted{stdio.in, stdio.out, stdio.err, handover};
-    // First out of the way of 0..3, so that no dup2 below overwrites one that is still needed.
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
+    std::array<int, 5> wanted{stdio.in, stdio.out, stdio.err, handover, stdio.extra};
+    const std::size_t count = stdio.extra < 0 ? 4 : 5;
+    // First out of the way of 0..4, so that no dup2 below overwrites one that is still needed.
+    for (std::size_t i = 0; i < count; ++i) {
         if (wanted[i] < 0) wanted[i] = i == 2 ? STDERR_FILENO : ::open("/dev/null", O_RDWR | O_CLOEXEC);
         wanted[i] = ::fcntl(wanted[i], F_DUPFD_CLOEXEC, 10);
         if (wanted[i] < 0) ::_exit(kStartFailed);
     }
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
+    for (std::size_t i = 0; i < count; ++i) {
         if (::dup2(wanted[i], static_cast<int>(i)) < 0) ::_exit(kStartFailed);
     }
-    if (::syscall(SYS_close_range, 4U, ~0U, 0U) < 0) ::_exit(kStartFailed);
+    if (::syscall(SYS_close_range, static_cast<unsigned>(count), ~0U, 0U) < 0) ::_exit(kStartFailed);
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -21,9 +21,10 @@ struct Ending {
 class Child {
 public:
     struct Stdio {
-        int in = -1;   ///< -1: /dev/null
-        int out = -1;  ///< -1: /dev/null
-        int err = -1;  ///< -1: the parent's
+        int in = -1;     ///< -1: /dev/null
+        int out = -1;    ///< -1: /dev/null
+        int err = -1;    ///< -1: the parent's
+        int extra = -1;  ///< becomes descriptor 4; -1: none
     };
     /// Starts `program` (an absolute path) with `arguments` (argv[1]...). The child gets `handover`
     /// as descriptor 3, the three of `stdio`, and nothing else; an empty environment; and SIGKILL

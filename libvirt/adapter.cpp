@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "libvirt/adapter.hpp"
+
+#include <array>
+#include <csignal>
+#include <optional>
+
+#include <fcntl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "libvirt/answers.hpp"
+#include "libvirt/console.hpp"
+#include "libvirt/vm.hpp"
+#include "sys/poller.hpp"
+#include "sys/socket.hpp"
+#include "vmm/control/server.hpp"
+
+namespace holdfast::libvirt {
+namespace {
+
+enum Token : std::uint64_t {
+    kSignal,
+    kListener,
+    kSession,
+    kControl,
+    kEnded,
+    kGuest,
+    kOutside,
+    kConsoleListener
+};
+
+// libvirt is given this long to hear of the end before the socket closes.
+constexpr std::chrono::milliseconds kLastWords{1000};
+
+Result<UniqueFd> ending_signals() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&set, signal);
+    ::sigprocmask(SIG_BLOCK, &set, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+    UniqueFd fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+    if (!fd) return os_error("signalfd");
+    return fd;
+}
+
+Result<UniqueFd> open_monitor(const Monitor& monitor) {
+    if (!monitor.path.empty()) return listen_unix(monitor.path);
+    UniqueFd listener{monitor.listener < 0 ? -1 : ::fcntl(monitor.listener, F_DUPFD_CLOEXEC, 3)};
+    if (!listener) return input_error("there is no monitor, or its descriptor is not open");
+    ::close(monitor.listener);
+    return listener;
+}
+
+class Adapter {
+public:
+    static Result<std::unique_ptr<Adapter>> create(const Plan& plan, UniqueFd listener);
+    Result<void> start_vm();
+    Result<int> serve();
+
+private:
+    Adapter(const Plan& plan, Poller poller) noexcept
+        : plan_{plan}, poller_{std::move(poller)}, domain_{.plan = plan} {}
+    void on_ready(std::uint64_t token);
+    void on_vm_ended();
+
+    const Plan& plan_;
+    Poller poller_;
+    UniqueFd signals_;
+    Domain domain_;
+    std::unique_ptr<control::Server> monitor_;
+    std::unique_ptr<Console> console_;
+    std::unique_ptr<Vm> vm_;
+    std::optional<int> exit_status_;
+};
+
+Result<std::unique_ptr<Adapter>> Adapter::create(const Plan& plan, UniqueFd listener) {
+    Poller poller = HF_TRY(Poller::create());
+    std::unique_ptr<Adapter> adapter{new Adapter{plan, std::move(poller)}};
+    adapter->signals_ = HF_TRY(ending_signals());
+    HF_TRY(adapter->poller_.add(adapter->signals_, EPOLLIN, kSignal));
+    adapter->monitor_ = HF_TRY(control::Server::create(
+        std::move(listener), adapter->poller_, {.listener = kListener, .session = kSession},
+        control::Answers{
+            .greeting = greeting(),
+            .answer = [domain = &adapter->domain_](std::string_view text, control::Session& session) {
+                return answer(text, session, *domain);
+            }}));
+    return adapter;
+}
+
+Result<void> Adapter::start_vm() {
+    if (plan_.console) {
+        console_ = HF_TRY(Console::create(
+            *plan_.console, poller_, {.guest = kGuest, .outside = kOutside, .listener = kConsoleListener}));
+        domain_.console_name = console_->filename();
+    }
+    for (const int fd : plan_.unused_fds) ::close(fd);
+    const UniqueFd none;
+    vm_ = HF_TRY(Vm::start(plan_, console_ ? console_->guest_end() : none,
+                           [this](std::string_view line) { monitor_->emit(line); }));
+    if (console_) console_->guest_end().reset();
+    if (plan_.tap >= 0) ::close(plan_.tap);
+    domain_.vm = vm_.get();
+    HF_TRY(poller_.add(vm_->control(), EPOLLIN, kControl));
+    return poller_.add(vm_->ended(), EPOLLIN, kEnded);
+}
+
+Result<int> Adapter::serve() {
+    while (!exit_status_) {
+        std::array<epoll_event, 8> events;
+        for (const epoll_event& event : HF_TRY(poller_.wait(events, -1))) on_ready(event.data.u64);
+        if (domain_.quit && !exit_status_) exit_status_ = 0;
+    }
+    monitor_->drain(kLastWords);
+    return *exit_status_;
+}
+
+void Adapter::on_ready(std::uint64_t token) {
+    switch (token) {
+        case kSignal: exit_status_ = 0; break;
+        case kControl:
+            if (vm_ && !vm_->on_readable()) (void)poller_.remove(vm_->control());
+            break;
+        case kEnded: on_vm_ended(); break;
+        case kGuest:
+        case kOutside:
+        case kConsoleListener: console_->on_ready(token); break;
+        default: monitor_->on_ready(token); break;
+    }
+}
+
+// Its last events first: libvirt tells a shutdown from a crash by them.
+void Adapter::on_vm_ended() {
+    if (!vm_) return;
+    while (vm_->on_readable()) {
+    }
+    (void)poller_.remove(vm_->ended());
+    domain_.vm = nullptr;
+    const int status = vm_->wait();
+    vm_.reset();
+    // With -no-shutdown libvirt asks once more, and then ends this process itself.
+    if (status != 0 || !plan_.stay_after) exit_status_ = status;
+}
+
+Result<void> write_pid(const std::string& path, pid_t pid) {
+    const UniqueFd file{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+    if (!file) return os_error("open the pid file");
+    const std::string text = std::to_string(pid) + '\n';
+    return write_all(file, std::as_bytes(std::span{text}));
+}
+
+}  // namespace
+
+Result<int> run_probe(const Plan& plan) {
+    UniqueFd listener = HF_TRY(open_monitor(plan.monitor));
+    // Before anything is polled: a signalfd in an epoll set goes on telling of the parent's signals.
+    if (plan.daemonize) {
+        const pid_t child = ::fork();
+        if (child < 0) return os_error("fork");
+        // The socket listens already: whoever sees this process end may connect.
+        if (child > 0) {
+            if (!plan.pid_file.empty()) HF_TRY(write_pid(plan.pid_file, child));
+            ::_exit(0);
+        }
+        ::setsid();
+        const UniqueFd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+        for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null.get(), fd);
+    }
+    const auto adapter = HF_TRY(Adapter::create(plan, std::move(listener)));
+    return adapter->serve();
+}
+
+Result<int> run_domain(const Plan& plan) {
+    UniqueFd listener = HF_TRY(open_monitor(plan.monitor));
+    const auto adapter = HF_TRY(Adapter::create(plan, std::move(listener)));
+    HF_TRY(adapter->start_vm());
+    return adapter->serve();
+}
+
+}  // namespace holdfast::libvirt

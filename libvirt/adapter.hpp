@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of the process that libvirt takes for QEMU: a probe that answers questions, or a domain with its
+// VM.
+#pragma once
+
+#include "libvirt/plan.hpp"
+#include "sys/result.hpp"
+
+namespace holdfast::libvirt {
+
+/// Answers until it is told to leave. With -daemonize it returns in the parent at once.
+[[nodiscard]] Result<int> run_probe(const Plan& plan);
+/// Starts the VM and serves the domain's monitor and console until its end. The exit status.
+[[nodiscard]] Result<int> run_domain(const Plan& plan);
+
+}  // namespace holdfast::libvirt

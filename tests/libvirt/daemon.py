@@ -69,6 +69,12 @@ class Daemon:
     def inside(self, *command):
         return ['nsenter', '-t', str(self.room.pid), '-m', *command]
 
+    def inside_file(self, path):
+        return pathlib.Path(f'/proc/{self.room.pid}/root{path}').read_text()
+
+    def holdfast(self, *arguments):
+        return subprocess.run(self.inside(str(HOLDFAST), *arguments), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=DEADLINE)
+
     def start(self):
         self.process = subprocess.Popen(self.inside('libvirtd'), stdin=subprocess.DEVNULL, stdout=self.errors, stderr=self.errors)
         until(lambda: self.process.poll() is not None or self.virsh('uri', check=False).returncode == 0, 'libvirtd')

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What virsh does with domains whose emulator is holdfast-qemu. Runs where /dev/kvm runs Linux guests."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'linux'))
+import daemon
+from daemon import until
+from domains import Terminal, builtin, linux, xml
+from vm import children_of
+
+
+class Domains(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = pathlib.Path(tempfile.mkdtemp(prefix='holdfast-libvirt-'))
+        cls.libvirtd = daemon.Daemon(cls.dir)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.libvirtd.close()
+        shutil.rmtree(cls.dir)
+
+    def virsh(self, *arguments, **more):
+        return self.libvirtd.virsh(*arguments, **more)
+
+    def define(self, text):
+        name = re.search('<name>(.*?)</name>', text)[1]
+        (self.dir / 'domain.xml').write_text(text)
+        self.virsh('define', str(self.dir / 'domain.xml'))
+        self.addCleanup(self.forget, name)
+        return name
+
+    def forget(self, name):
+        self.virsh('destroy', name, check=False)
+        self.virsh('undefine', name, check=False)
+
+    def start(self, text):
+        name = self.define(text)
+        self.virsh('start', name)
+        return name
+
+    def state(self, name):
+        return self.virsh('domstate', name, '--reason').strip()
+
+    def becomes(self, name, state):
+        until(lambda: self.state(name) == state, f'{name} {state}: {self.state(name)}')
+
+    def terminal(self, name):
+        return Terminal(self.virsh('ttyconsole', name).strip())
+
+    def adapter(self, name):
+        return int(self.libvirtd.inside_file(f'/run/libvirt/qemu/{name}.pid'))
+
+    def processes(self, name):
+        """{program: pid} below the adapter."""
+        run = children_of(self.adapter(name))['holdfast']
+        return {'holdfast': run, **children_of(run)}
+
+    def no_process_is_left(self, *pids):
+        for pid in pids:
+            until(lambda: not os.path.exists(f'/proc/{pid}'), f'process {pid} ends')
+
+
+class Builtin(Domains):
+    def test_a_life_by_virsh(self):
+        events = subprocess.Popen(self.libvirtd.inside('stdbuf', '-oL', 'virsh', '-q', 'event', '--all', '--loop'),
+                                  stdout=subprocess.PIPE, text=True)
+        self.addCleanup(events.stdout.close)
+        self.addCleanup(events.wait)
+        self.addCleanup(events.terminate)
+        name = self.start(builtin('life', cpus=2))
+        self.assertEqual(self.state(name), 'running (booted)')
+        self.assertIn(name, self.virsh('list'))
+        information = self.virsh('dominfo', name)
+        self.assertRegex(information, r'CPU\(s\):\s+2')
+        self.assertRegex(information, r'Max memory:\s+65536 KiB')
+        console = self.terminal(name)
+        console.expect('spinning')
+        self.virsh('suspend', name)
+        self.assertEqual(self.state(name), 'paused (user)')
+        self.virsh('resume', name)
+        self.assertEqual(self.state(name), 'running (unpaused)')
+        stats = dict(line.strip().split('=') for line in self.virsh('domstats', name).splitlines() if '=' in line)
+        self.assertEqual((stats['state.state'], stats['vcpu.current'], stats['balloon.current']), ('1', '2', '65536'))
+        memory = json.loads(self.virsh('qemu-monitor-command', name, '{"execute":"query-memcrypt"}'))
+        self.assertEqual(memory['return']['tier'], 'none')
+        pids = self.processes(name).values()
+        console.send('x')  # the job's end is power-off
+        self.becomes(name, 'shut off (shutdown)')
+        self.no_process_is_left(*pids)
+        self.virsh('undefine', name)
+        self.assertNotIn(name, self.virsh('list', '--all'))
+        seen = ''
+        while 'Undefined' not in seen:
+            seen += events.stdout.readline()
+        for word in ('Started', 'Suspended', 'Resumed', 'Shutdown', 'Stopped'):
+            self.assertIn(word, seen)
+
+    def test_destroy_leaves_nothing(self):
+        name = self.start(builtin('gone'))
+        pids = [self.adapter(name), *self.processes(name).values()]
+        self.virsh('destroy', name)
+        self.assertEqual(self.state(name), 'shut off (destroyed)')
+        self.no_process_is_left(*pids)
+        self.assertFalse(os.path.exists('/run/holdfast/gone'))
+
+    def test_the_end_of_the_adapter_is_the_end_of_the_vm(self):
+        name = self.start(builtin('orphan'))
+        pids = self.processes(name).values()
+        os.kill(self.adapter(name), signal.SIGKILL)
+        self.no_process_is_left(*pids)
+        self.becomes(name, 'shut off (crashed)')
+
+    def test_a_vmm_that_dies_is_a_crash(self):
+        name = self.start(builtin('crash'))
+        os.kill(self.processes(name)['holdfast-vmm'], signal.SIGKILL)
+        self.becomes(name, 'shut off (crashed)')
+
+    def test_a_guest_that_panics_is_a_crash(self):
+        name = self.start(builtin('panic', job='fault'))
+        self.becomes(name, 'shut off (crashed)')
+
+    def test_tier_software_and_its_window(self):
+        name = self.start(builtin('sealed', tier='software', clear_window='8M'))
+        pages = json.loads(self.virsh('qemu-monitor-command', name, '{"execute":"query-memcrypt"}'))['return']['pages']
+        self.assertEqual(pages['window'] * 4096, 8 << 20)
+
+    def test_guests_outlive_libvirtd(self):
+        name = self.start(builtin('survivor'))
+        console = self.terminal(name)
+        console.expect('spinning')
+        pid = self.adapter(name)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self.libvirtd.stop(number)
+            self.libvirtd.start()
+            self.becomes(name, 'running (booted)')
+            self.assertEqual(self.adapter(name), pid)
+        self.virsh('suspend', name)
+        self.libvirtd.stop(signal.SIGKILL)
+        self.libvirtd.start()
+        self.assertIn('paused', self.state(name))
+        self.virsh('resume', name)
+        console.send('x')
+        self.becomes(name, 'shut off (shutdown)')
+
+    def test_a_second_start_is_refused_and_the_first_goes_on(self):
+        name = self.start(builtin('twice'))
+        again = self.virsh('start', name, check=False)
+        self.assertNotEqual(again.returncode, 0)
+        self.assertIn('already active', again.stderr)
+        # Behind libvirt's back: the name is taken in Holdfast too.
+        other = self.libvirtd.holdfast('run', name, '--builtin', '--memory-encryption', 'none')
+        self.assertIn('HF-0401', other.stderr)
+        self.assertEqual(self.state(name), 'running (booted)')
+
+    def test_many_at_once(self):
+        names = [self.define(builtin(f'many{i}', memory=16)) for i in range(20 if 'HOLDFAST_LONG' in os.environ else 6)]
+        starts = [subprocess.Popen(self.libvirtd.inside('virsh', '-q', 'start', name), stderr=subprocess.PIPE) for name in names]
+        for process in starts:
+            self.assertEqual(process.wait(daemon.DEADLINE), 0, process.stderr.read())
+            process.stderr.close()
+        self.assertEqual(set(names) - set(self.virsh('list', '--name').split()), set())
+        for name in names:
+            with_socket = self.terminal(name)
+            with_socket.expect('spinning')
+            with_socket.send('x')
+            self.becomes(name, 'shut off (shutdown)')
+
+
+class Refused(Domains):
+    """What Holdfast does not have is refused at define or at start, with a word that names it."""
+
+    def refused(self, text, *words):
+        (self.dir / 'refused.xml').write_text(text)
+        done = self.virsh('create', str(self.dir / 'refused.xml'), check=False)
+        self.assertNotEqual(done.returncode, 0)
+        for word in words:
+            self.assertIn(word, done.stderr)
+        self.assertEqual(self.virsh('list', '--name').strip(), '')
+
+    def test_launch_security(self):
+        text = builtin('sev').replace('</devices>', '</devices><launchSecurity type="sev-snp"><policy>0x00030000</policy></launchSecurity>')
+        self.refused(text, 'SEV')
+
+    def test_devices(self):
+        for device, word in (
+                ('<hostdev mode="subsystem" type="pci" managed="no"><source><address domain="0" bus="1" slot="0" function="0"/></source></hostdev>', ''),
+                ('<vsock model="virtio"><cid auto="no" address="5"/></vsock>', 'vsock'),
+                ('<video><model type="virtio"/></video>', ''),
+                ('<iommu model="virtio"/>', 'iommu'),
+                ('<controller type="scsi" model="virtio-scsi"/>', 'scsi')):
+            with self.subTest(device):
+                self.refused(builtin('device', devices=device), word)
+
+    def test_words_of_the_environment(self):
+        self.refused(builtin('variable', clear_windows='8M'), 'HOLDFAST_CLEAR_WINDOWS')
+        self.refused(builtin('window', clear_window='8M'), 'clear-window')
+        self.refused(builtin('tier', tier='sev-snp'), 'HF-0107')
+        self.refused(builtin('Capital'), 'HF-0102')
+
+    def test_memory_and_cpu(self):
+        self.refused(builtin('locked').replace('<os>', '<memoryBacking><locked/></memoryBacking><os>'), '')
+        self.refused(builtin('model').replace('<devices>', '<cpu mode="host-model"/><devices>'), '')
+        self.refused(builtin('custom').replace('<devices>', '<cpu mode="custom"><model>EPYC</model></cpu><devices>'), '')
+
+
+class Linux(Domains):
+    def test_a_debian_guest(self):
+        disk = self.dir / 'disk'
+        with open(disk, 'wb') as file:
+            file.truncate(1 << 20)
+        devices = f'''<disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="{disk}"/><target dev="vda" bus="virtio"/></disk>
+            <disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="{daemon.EMULATOR}"/><target dev="vdb" bus="virtio"/><readonly/></disk>
+            <rng model="virtio"><backend model="random">/dev/urandom</backend></rng><panic model="pvpanic"/>'''
+        name = self.start(linux('debian', devices=devices, cpus=2))
+        console = self.terminal(name)
+        console.ready()
+        self.assertEqual(console.sh('nproc'), '2')
+        console.sh('printf holdfast > /dev/vda; sync')
+        self.assertEqual(console.sh('cat /sys/block/vdb/ro'), '1')
+        self.assertIn('virtio_rng', console.sh('cat /sys/class/misc/hw_random/rng_available'))
+        self.assertEqual(disk.read_bytes()[:8], b'holdfast')
+        stats = self.virsh('domstats', name)
+        self.assertIn('block.count=2', stats)
+        self.virsh('reset', name)
+        console.ready()
+        console.sh('true')
+        console.send('reboot -f\n')
+        console.ready()
+        self.assertEqual(self.state(name), 'running (booted)')
+        self.virsh('shutdown', name, '--mode', 'acpi')
+        self.becomes(name, 'shut off (shutdown)')
+
+    def test_a_panic(self):
+        name = self.start(linux('oops', devices='<panic model="pvpanic"/>'))
+        console = self.terminal(name)
+        console.ready()
+        console.send('echo c > /proc/sysrq-trigger\n')
+        self.becomes(name, 'shut off (crashed)')
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)

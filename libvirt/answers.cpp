@@ -94,6 +94,14 @@ json qom_list(const json& arguments, Domain& domain) {
     return done(std::move(list));
 }
 
+// libvirt asks this of each vCPU when it finds its guests again, and ends the guest for want of an answer.
+json qom_get(const json& arguments, Domain&) {
+    if (text_of(arguments, "path").starts_with("/machine/cpu[") && text_of(arguments, "property") == "migratable") {
+        return done(false);
+    }
+    return generic_error("Property not found");
+}
+
 json query_chardev(const json&, Domain& domain) {
     json list = json::array();
     if (const auto& console = domain.plan.console) {
@@ -160,6 +168,7 @@ constexpr Command kCommands[] = {
     {"qom-list-properties", empty_list},
     {"device-list-properties", device_list_properties, "typename"},
     {"qom-list", qom_list, "path"},
+    {"qom-get", qom_get, "property"},
     {"query-chardev", query_chardev},
     {"query-block", query_block},
     {"query-named-block-nodes", empty_list},

@@ -105,7 +105,7 @@ class Recorded(unittest.TestCase):
         schema = {entry['name'] for entry in self.probe.ask({'execute': 'query-qmp-schema'})['return'] if entry['meta-type'] == 'command'}
         self.assertEqual(set(commands), schema)
         for name in set(commands) - {'quit', 'qmp_capabilities'}:
-            answer = self.probe.ask({'execute': name, 'arguments': {'path': '/machine', 'typename': 'secret'}, 'id': [name]})
+            answer = self.probe.ask({'execute': name, 'arguments': {'path': '/machine/cpu[0]', 'typename': 'secret', 'property': 'migratable'}, 'id': [name]})
             self.assertEqual(answer['id'], [name])
             # Without a VM there is nobody to carry out what is passed on.
             self.assertTrue('return' in answer or answer['error']['desc'] == 'the VM has ended', answer)

@@ -189,7 +189,7 @@ UniqueFd open_tap(const std::string& name, std::uint16_t& mtu) {
 }
 
 // One that somebody else has made and connected, and may have given a header of its own to frames.
-UniqueFd adopt_tap(int number, std::uint16_t& mtu) {
+UniqueFd adopt_tap(int number, io::NetKind& net_kind, std::uint16_t& mtu) {
     UniqueFd fd{number};
     const auto fail = [](const Error& error) {
         throw Failure{Code::Tap, "the descriptor of --net tap-fd cannot be used", reason_of(error),
@@ -199,6 +199,12 @@ UniqueFd adopt_tap(int number, std::uint16_t& mtu) {
     if (::ioctl(fd.get(), TUNGETIFF, &request) < 0) fail(os_error("TUNGETIFF"));
     const int kind = request.ifr_flags & (IFF_TAP | IFF_TUN | IFF_NO_PI);
     if (kind != (IFF_TAP | IFF_NO_PI)) fail(input_error("it is not a tap of plain frames"));
+    if ((request.ifr_flags & IFF_VNET_HDR) != 0) {
+        net_kind = io::NetKind::TapWithHeader;
+        int size = 10;
+        if (::ioctl(fd.get(), TUNSETVNETHDRSZ, &size) < 0) fail(os_error("TUNSETVNETHDRSZ"));
+        if (::ioctl(fd.get(), TUNSETOFFLOAD, 0UL) < 0) fail(os_error("TUNSETOFFLOAD"));
+    }
     expect(set_nonblocking(fd));
     ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
     read_mtu(request, mtu);
@@ -316,7 +322,8 @@ Resources open_resources(const Shape& shape, const StateDirectory& directory, co
     for (const DiskChoice& disk : shape.disks) all.disks.push_back(open_disk(disk));
     if (shape.net) {
         all.net = vmm::NetShape{.mac = shape.mac.value_or(mac_of(shape.name)), .mtu = kPlainMtu};
-        if (shape.tap_fd >= 0) all.tap = adopt_tap(shape.tap_fd, all.net->mtu);
+        all.net_kind = shape.tap_fd < 0 && shape.tap.empty() ? io::NetKind::Passt : io::NetKind::Tap;
+        if (shape.tap_fd >= 0) all.tap = adopt_tap(shape.tap_fd, all.net_kind, all.net->mtu);
         else if (shape.tap.empty()) all.passt = find_passt();
         else all.tap = open_tap(shape.tap, all.net->mtu);
     }

@@ -41,6 +41,7 @@ struct Resources {
     UniqueFd initrd;
     std::vector<io::Disk> disks;
     UniqueFd tap;
+    io::NetKind net_kind = io::NetKind::Passt;
     std::optional<vmm::NetShape> net;
     std::string passt;  ///< path of the program; empty: none
     UniqueFd vsock_listener;

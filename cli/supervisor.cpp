@@ -109,7 +109,7 @@ Supervisor::Supervisor(const Shape& shape, Resources& resources, const Signals& 
     io_config_.console_log = std::move(resources.console_log);
     io_config_.disks = std::move(resources.disks);
     io_config_.net = std::move(resources.tap);
-    io_config_.net_kind = resources.passt.empty() ? io::NetKind::Tap : io::NetKind::Passt;
+    io_config_.net_kind = resources.net_kind;
     io_config_.vsock_listener = std::move(resources.vsock_listener);
     io_config_.vsock_cid = shape.vsock ? shape.vsock->cid : 0;
 }

@@ -96,7 +96,8 @@ json qom_list(const json& arguments, Domain& domain) {
 
 // libvirt asks this of each vCPU when it finds its guests again, and ends the guest for want of an answer.
 json qom_get(const json& arguments, Domain&) {
-    if (text_of(arguments, "path").starts_with("/machine/cpu[") && text_of(arguments, "property") == "migratable") {
+    if (text_of(arguments, "path").starts_with("/machine/cpu[") &&
+        text_of(arguments, "property") == "migratable") {
         return done(false);
     }
     return generic_error("Property not found");

@@ -238,6 +238,18 @@ class Linux(Domains):
         self.virsh('shutdown', name, '--mode', 'acpi')
         self.becomes(name, 'shut off (shutdown)')
 
+    def test_a_tap_that_libvirt_makes(self):
+        devices = '''<interface type="ethernet"><mac address="52:54:00:12:34:56"/><target dev="hftap0"/><model type="virtio"/></interface>'''
+        name = self.start(linux('wired', devices=devices))
+        console = self.terminal(name)
+        console.ready()
+        self.assertEqual(console.sh('cat /sys/class/net/eth0/address'), '52:54:00:12:34:56')
+        subprocess.run(['ip', 'addr', 'add', '10.66.0.1/24', 'dev', 'hftap0'], check=True)
+        subprocess.run(['ip', 'link', 'set', 'hftap0', 'up'], check=True)
+        console.sh('ip addr add 10.66.0.2/24 dev eth0; ip link set eth0 up')
+        console.sh('ping -c 3 -s 1400 10.66.0.1')
+        self.virsh('destroy', name)
+
     def test_a_panic(self):
         name = self.start(linux('oops', devices='<panic model="pvpanic"/>'))
         console = self.terminal(name)

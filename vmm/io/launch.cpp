@@ -38,8 +38,7 @@ Result<LaunchConfig> decode(std::span<const std::byte> bytes, std::uint16_t& fd_
     LaunchConfig config;
     fd_mask = HF_TRY(reader.get<std::uint16_t>());
     const auto kind = HF_TRY(reader.get<std::uint8_t>());
-    if (kind != static_cast<std::uint8_t>(NetKind::Tap) &&
-        kind != static_cast<std::uint8_t>(NetKind::Passt)) {
+    if (kind < static_cast<std::uint8_t>(NetKind::Tap) || kind > static_cast<std::uint8_t>(NetKind::Passt)) {
         return peer_fault("unknown kind of network");
     }
     config.net_kind = static_cast<NetKind>(kind);

@@ -15,8 +15,10 @@
 namespace holdfast::io {
 
 enum class NetKind : std::uint8_t {
-    Tap = 1,  ///< one frame a read/write, IFF_TAP | IFF_NO_PI, no vnet header
-    Passt,    ///< stream socket, each frame behind its length (32 bits, big-endian): passt(1) --fd
+    Tap = 1,        ///< one frame a read/write, IFF_TAP | IFF_NO_PI, no vnet header
+    TapWithHeader,  ///< the same behind a virtio_net_hdr of 10 bytes, as libvirt opens taps; without offloads
+                    ///< it is all zero
+    Passt,          ///< stream socket, each frame behind its length (32 bits, big-endian): passt(1) --fd
 };
 
 struct Disk {

@@ -17,6 +17,7 @@ namespace holdfast::io {
 namespace {
 
 constexpr int kFramesATurn = 64;
+constexpr std::size_t kTapHeader = 10;
 
 bool would_block(int error) noexcept { return error == EAGAIN || error == EINTR; }
 
@@ -76,7 +77,7 @@ bool Net::send_waiting() noexcept {
 bool Net::send_frame(const Job& job) noexcept {
     if (!gone_) {
         if (!writable_) return false;
-        const bool finished = kind_ == NetKind::Tap ? write_tap(job.bytes) : write_passt(job.bytes);
+        const bool finished = kind_ == NetKind::Passt ? write_passt(job.bytes) : write_tap(job.bytes);
         if (!finished) return false;
     }
     ring_.complete(job, Status::Ok);
@@ -85,6 +86,13 @@ bool Net::send_frame(const Job& job) noexcept {
 
 bool Net::write_tap(std::span<const std::byte> frame) noexcept {
     // A tap that is down (EIO) or full drops the frame, as a network may.
+    if (kind_ == NetKind::TapWithHeader) {
+        std::array<std::byte, kTapHeader> header{};
+        const std::array<iovec, 2> parts{iovec{header.data(), header.size()},
+                                         iovec{const_cast<std::byte*>(frame.data()), frame.size()}};
+        [[maybe_unused]] const ssize_t put = ::writev(fd_.get(), parts.data(), 2);
+        return true;
+    }
     [[maybe_unused]] const ssize_t put = ::write(fd_.get(), frame.data(), frame.size());
     return true;
 }
@@ -135,11 +143,21 @@ bool Net::receive_waiting() noexcept {
 
 std::optional<std::uint32_t> Net::receive_frame(std::span<std::byte> out) noexcept {
     if (kind_ == NetKind::Passt) return read_passt(out);
-    const ssize_t got = ::read(fd_.get(), out.data(), out.size());
+    const ssize_t got = read_tap(out);
     if (got > 0) return static_cast<std::uint32_t>(got);
     readable_ = false;
     if (got < 0 && !would_block(errno)) log::warn("net.tap", os_error("read tap"));
     return std::nullopt;
+}
+
+// Without the header.
+ssize_t Net::read_tap(std::span<std::byte> out) noexcept {
+    if (kind_ != NetKind::TapWithHeader) return ::read(fd_.get(), out.data(), out.size());
+    std::array<std::byte, kTapHeader> header;
+    const std::array<iovec, 2> parts{iovec{header.data(), header.size()}, iovec{out.data(), out.size()}};
+    const ssize_t got = ::readv(fd_.get(), parts.data(), 2);
+    return got < static_cast<ssize_t>(kTapHeader) ? std::min<ssize_t>(got, 0)
+                                                  : got - static_cast<ssize_t>(kTapHeader);
 }
 
 std::optional<std::uint32_t> Net::read_passt(std::span<std::byte> out) noexcept {

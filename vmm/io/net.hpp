@@ -8,6 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include <sys/types.h>
+
 #include "vmm/io/launch.hpp"
 #include "vmm/io/passt.hpp"
 #include "vmm/io/request_ring.hpp"
@@ -37,6 +39,7 @@ private:
     bool write_passt(std::span<const std::byte> frame) noexcept;
     /// Whether a frame was put into `out`, and its size; none: nothing to read now.
     std::optional<std::uint32_t> receive_frame(std::span<std::byte> out) noexcept;
+    ssize_t read_tap(std::span<std::byte> out) noexcept;
     std::optional<std::uint32_t> read_passt(std::span<std::byte> out) noexcept;
     void lost(const Error& error) noexcept;
 

@@ -36,28 +36,6 @@ std::string verdict(const Findings& findings) {
     return "This host can launch the built-in guest, but not Linux guests.";
 }
 
-void print_findings(const Findings& findings) {
-    const Paint paint{1};
-    std::size_t width = 0;
-    for (const Finding& finding : findings) width = std::max(width, finding.title.size());
-    std::string_view group;
-    for (const Finding& finding : findings) {
-        if (finding.group != group) {
-            print("{}{}{}{}\n", group.empty() ? "" : "\n", paint.bold(), finding.group, paint.off());
-            group = finding.group;
-        }
-        const char* const colour = finding.health == Health::Ok     ? paint.green()
-                                   : finding.health == Health::Warn ? paint.yellow()
-                                                                    : paint.red();
-        print("  {}{:<7}{}  {:<{}}  {}\n", colour, health_word(finding.health), paint.off(), finding.title,
-              width, finding.detail);
-        if (!finding.fix.empty()) {
-            print("  {:<7}  {:<{}}  {}fix: {}{}\n", "", "", width, paint.dim(), finding.fix, paint.off());
-        }
-    }
-    print("\n{}{}{}\n", paint.bold(), verdict(findings), paint.off());
-}
-
 void print_json(const Findings& findings) {
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
     for (const Finding& finding : findings) {
@@ -80,13 +58,39 @@ void print_json(const Findings& findings) {
 
 }  // namespace
 
+void print_findings(const Findings& findings) {
+    const Paint paint{1};
+    std::size_t width = 0;
+    for (const Finding& finding : findings) width = std::max(width, finding.title.size());
+    std::string_view group;
+    for (const Finding& finding : findings) {
+        if (finding.group != group) {
+            print("{}{}{}{}\n", group.empty() ? "" : "\n", paint.bold(), finding.group, paint.off());
+            group = finding.group;
+        }
+        const char* const colour = finding.health == Health::Ok     ? paint.green()
+                                   : finding.health == Health::Warn ? paint.yellow()
+                                                                    : paint.red();
+        print("  {}{:<7}{}  {:<{}}  {}\n", colour, health_word(finding.health), paint.off(), finding.title,
+              width, finding.detail);
+        if (!finding.fix.empty()) {
+            print("  {:<7}  {:<{}}  {}fix: {}{}\n", "", "", width, paint.dim(), finding.fix, paint.off());
+        }
+    }
+}
+
 int run_doctor(const DoctorOptions& options) {
     Findings findings;
     look_at_kvm(findings);
     look_at_hardware(findings);
     look_at_surroundings(findings);
-    if (options.json) print_json(findings);
-    else print_findings(findings);
+    if (options.json) {
+        print_json(findings);
+    } else {
+        print_findings(findings);
+        const Paint paint{1};
+        print("\n{}{}{}\n", paint.bold(), verdict(findings), paint.off());
+    }
     return std::ranges::any_of(findings, blocks) ? kExitFailure : 0;
 }
 

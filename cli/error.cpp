@@ -115,6 +115,10 @@ constexpr std::array kCodes{
             "The kernel refused to take it from one driver, or to give it to the other."},
     CodeRow{Code::AuditLog, "audit log unusable",
             "It cannot be written, is full, or was changed; without it no device is bound."},
+    CodeRow{Code::Adapter, "the domain is not started",
+            "holdfast-qemu found something in libvirt's command line that Holdfast does not have, or the VM "
+            "could "
+            "not be started; the lines before it say which."},
 };
 
 }  // namespace

@@ -71,6 +71,7 @@ enum class Code : std::uint16_t {
     DeviceRefused = 703,
     DeviceDriver = 704,
     AuditLog = 705,
+    Adapter = 801,  ///< said by holdfast-qemu
 };
 
 /// Exit statuses that are not the end of a VM (design §7).

@@ -31,6 +31,9 @@ void look_at_kvm(Findings& out);           ///< KVM, what it can run, memory enc
 void look_at_hardware(Findings& out);      ///< TPM, IMA, IOMMU
 void look_at_surroundings(Findings& out);  ///< kernel, jail, limits, programs
 
+/// As doctor shows them, without its verdict.
+void print_findings(const Findings& findings);
+
 /// The first line of a small file, without the newline; none if it cannot be read.
 [[nodiscard]] std::optional<std::string> first_line(const std::string& path);
 

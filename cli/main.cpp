@@ -63,6 +63,8 @@ struct Dispatch {
     int operator()(const AnchorOptions& options) const { return run_anchor(options, state_dir); }
     int operator()(const BenchOptions& options) const { return run_bench(options); }
     int operator()(const BundleOptions& options) const { return run_bundle(options); }
+    int operator()(const LibvirtDomainOptions& options) const { return print_domain(options, state_dir); }
+    int operator()(const LibvirtCheckOptions& options) const { return check_libvirt(options); }
     int operator()(const DeviceOptions& options) const { return run_device(options, state_dir); }
 };
 

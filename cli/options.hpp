@@ -128,6 +128,15 @@ struct VtpmRemoveOptions {
     std::string name;
 };
 
+struct LibvirtDomainOptions {
+    Settings settings;
+    std::string config;
+    std::string emulator;
+};
+struct LibvirtCheckOptions {
+    std::string emulator;
+};
+
 struct VerifyOptions {
     std::string file;
     std::string format;
@@ -152,7 +161,8 @@ struct Invocation {
     std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
                  ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
                  VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions, VerifyOptions,
-                 DeviceOptions, BundleOptions, BenchOptions>
+                 DeviceOptions, BundleOptions, BenchOptions, LibvirtDomainOptions,
+                 LibvirtCheckOptions>
         verb;
 };
 
@@ -175,6 +185,8 @@ int verify(const VerifyOptions& options);
 int run_anchor(const AnchorOptions& options, const std::string& state_dir);
 int run_bench(const BenchOptions& options);
 int run_bundle(const BundleOptions& options);
+int print_domain(const LibvirtDomainOptions& options, const std::string& state_dir);
+int check_libvirt(const LibvirtCheckOptions& options);
 int run_device(const DeviceOptions& options, const std::string& state_dir);
 
 }  // namespace holdfast::cli

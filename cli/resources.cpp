@@ -362,6 +362,11 @@ std::string find_passt() {
                   "install it (apt install passt), or use --net tap=IF"};
 }
 
+std::string program_beside(const char* name) {
+    std::error_code ignored;
+    return (std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path() / name).string();
+}
+
 std::string program_directory() {
     std::error_code ignored;
     const auto here = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();

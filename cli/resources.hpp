@@ -70,6 +70,9 @@ struct Resources {
 /// The absolute path of passt. Throws HF-0206.
 [[nodiscard]] std::string find_passt();
 
+/// The absolute path of another program of ours that is installed where this one is.
+[[nodiscard]] std::string program_beside(const char* name);
+
 /// The directory of holdfast-vmm and holdfast-io: beside this program, or ../libexec/holdfast.
 [[nodiscard]] std::string program_directory();
 

@@ -37,9 +37,9 @@ void add_name(CLI::App* verb, Invocation& out, const char* help = "the VM's name
 
 // `setting` is a row of the table, which lives as long as the program.
 template <typename Options>
-void add_setting(CLI::App* verb, Invocation& out, const Setting& setting) {
+void add_setting(CLI::App* verb, Invocation& out, const Setting& setting, const char* name_flag = "name") {
     const std::string name{setting.name};
-    const std::string flag = name == "name" ? name : "--" + name;
+    const std::string flag = name == "name" ? name_flag : "--" + name;
     const std::string help{setting.help};
     const auto store = [&out, &setting](const std::vector<std::string>& values) {
         options_of<Options>(out).settings[std::string{setting.name}] = values;
@@ -249,6 +249,29 @@ void declare_anchor(CLI::App& app, Invocation& out) {
     add_flag<AnchorOptions>(anchor, out, "--json", &AnchorOptions::json, "print one JSON object");
 }
 
+void declare_libvirt(CLI::App& app, Invocation& out) {
+    CLI::App& libvirt = *app.add_subcommand("libvirt", "domains of libvirt whose emulator is holdfast-qemu");
+    libvirt.require_subcommand(1);
+    constexpr const char* kEmulator = "the path of holdfast-qemu (default beside this program)";
+
+    CLI::App* const domain = add_verb<LibvirtDomainOptions>(
+        libvirt, out, "domain", "print domain XML for virsh define, from these flags of run");
+    for (const Setting& setting : setting_table()) {
+        if (setting.name == "paused") continue;  // virsh start --paused
+        add_setting<LibvirtDomainOptions>(domain, out, setting, "--name");
+    }
+    add_value<LibvirtDomainOptions>(domain, out, "--config", &LibvirtDomainOptions::config,
+                                    "read settings from a TOML file, as run does")
+        ->type_name("VM.toml");
+    add_value<LibvirtDomainOptions>(domain, out, "--emulator", &LibvirtDomainOptions::emulator, kEmulator)
+        ->type_name("PATH");
+
+    CLI::App* const check = add_verb<LibvirtCheckOptions>(
+        libvirt, out, "check", "what of this host stands in the way of such domains, and the fix");
+    add_value<LibvirtCheckOptions>(check, out, "--emulator", &LibvirtCheckOptions::emulator, kEmulator)
+        ->type_name("PATH");
+}
+
 void declare_verify(CLI::App& app, Invocation& out) {
     CLI::App* const verify = add_verb<VerifyOptions>(app, out, "verify",
                                                      "whether a piece of evidence is what a policy asks for; "
@@ -435,6 +458,11 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "holdfast bundle sign web-3 --key bundle.key\n"
                "holdfast run --bundle web-3 --bundle-key bundle.pub\n";
     }
+    if (verb == "libvirt") {
+        return "holdfast libvirt check\n"
+               "holdfast libvirt domain --name box --builtin --memory 64M > box.xml; virsh define box.xml\n"
+               "holdfast libvirt domain --name web --config web.toml > web.xml\n";
+    }
     if (verb == "logs") return "holdfast logs web --console --follow\n";
     if (verb == "vtpm") {
         return "holdfast vtpm create web\n"
@@ -460,6 +488,7 @@ void declare(CLI::App& app, Invocation& out) {
     declare_device(app, out);
     declare_bundle(app, out);
     declare_bench(app, out);
+    declare_libvirt(app, out);
     for (CLI::App* const verb : app.get_subcommands({})) {
         const auto examples = examples_of(verb->get_name());
         if (!examples.empty()) verb->footer("Examples:\n" + std::string{examples});

@@ -174,6 +174,29 @@ class Builtin(Domains):
             self.becomes(name, 'shut off (shutdown)')
 
 
+class Documented(Domains):
+    def printed(self, name):
+        """The XML of docs/libvirt.md or of `holdfast libvirt domain`, and where its emulator is."""
+        self.virsh('start', name)
+        self.terminal(name).expect('spinning')
+        self.virsh('destroy', name)
+
+    def test_the_page_s_domain_starts_as_it_is_printed(self):
+        page = (pathlib.Path(__file__).resolve().parents[2] / 'docs/libvirt.md').read_text()
+        text = re.search(r'^    <domain.*?^    </domain>', page, re.DOTALL | re.MULTILINE)[0]
+        place = pathlib.Path(re.search('<emulator>(.*?)</emulator>', text)[1])
+        if not place.exists():  # in the emulated host, where writes are lost
+            self.assertIn('HOLDFAST_EMULATED_HOST', os.environ, f'{place} is not installed')
+            place.symlink_to(daemon.EMULATOR)
+        self.printed(self.define(text))
+
+    def test_a_domain_by_the_generator(self):
+        done = self.libvirtd.holdfast('libvirt', 'domain', '--name', 'made', '--builtin', '--memory', '64M', '--cmdline', 'job=spin',
+                                      '--clear-window', '16M', '--net', 'user')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.printed(self.define(done.stdout.replace("<interface type='user'>\n      <model type='virtio'/>\n    </interface>", '')))
+
+
 class Refused(Domains):
     """What Holdfast does not have is refused at define or at start, with a word that names it."""
 

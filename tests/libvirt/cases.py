@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,8 +28,6 @@ class Domains(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.libvirtd.close()
-        if 'HOLDFAST_SHOW' in os.environ:
-            print(''.join(line for line in cls.libvirtd.log().splitlines(True) if re.search(os.environ['HOLDFAST_SHOW'], line)))
         shutil.rmtree(cls.dir)
 
     def virsh(self, *arguments, **more):
@@ -106,6 +105,41 @@ class Builtin(Domains):
             seen += events.stdout.readline()
         for word in ('Started', 'Suspended', 'Resumed', 'Shutdown', 'Stopped'):
             self.assertIn(word, seen)
+
+    def test_the_adapter_is_small(self):
+        name = self.start(builtin('small'))
+        self.terminal(name).expect('spinning')
+        pss = re.search(r'^Pss:\s+(\d+) kB', pathlib.Path(f'/proc/{self.adapter(name)}/smaps_rollup').read_text(), re.MULTILINE)[1]
+        print(f'# the adapter: {pss} KiB', flush=True)
+        self.assertLessEqual(int(pss), 6 * 1024)
+
+    def test_consoles_of_each_kind(self):
+        path = f'{self.dir}/console.sock'
+        name = self.start(builtin('socket', serial=f'<serial type="unix"><source mode="bind" path="{path}"/></serial>'))
+        for _ in range(2):  # a client that leaves makes room for another
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(path)
+            client.close()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            client.sendall(b'x')
+            self.becomes(name, 'shut off (shutdown)')
+        written = self.dir / 'console.txt'
+        name = self.start(builtin('file', job='hello', serial=f'<serial type="file"><source path="{written}"/></serial>'))
+        self.becomes(name, 'shut off (shutdown)')
+        self.assertIn('JOB: ok', written.read_text())
+        name = self.start(builtin('virtual', job='vconsole mode=echo', serial='<console type="pty"><target type="virtio"/></console>'))
+        console = self.terminal(name)
+        console.send('echoed')
+        console.expect('echoed')
+
+    def test_autostart(self):
+        name = self.define(builtin('early'))
+        self.virsh('autostart', name)
+        self.libvirtd.stop()
+        self.libvirtd.empty('/run/libvirt/qemu/autostarted')  # what a boot of the host does: libvirt starts a domain once a boot
+        self.libvirtd.start()
+        self.becomes(name, 'running (booted)')
 
     def test_destroy_leaves_nothing(self):
         name = self.start(builtin('gone'))

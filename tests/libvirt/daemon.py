@@ -75,6 +75,9 @@ class Daemon:
     def inside_file(self, path):
         return pathlib.Path(f'/proc/{self.room.pid}/root{path}').read_text()
 
+    def empty(self, path):
+        subprocess.run(self.inside('rm', '-rf', path), check=True)
+
     def holdfast(self, *arguments):
         return subprocess.run(self.inside(str(HOLDFAST), *arguments), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=DEADLINE)
 

@@ -95,9 +95,18 @@ private:
     Record record_;
 };
 
+// Before anything else is opened, so that the number cannot mean a descriptor of ours.
+UniqueFd take_report_fd(int number) {
+    if (number >= 0 && ::fcntl(number, F_SETFD, FD_CLOEXEC) < 0) {
+        throw Failure{Code::Usage, fmt::format("--report-fd {} cannot be used", number), "it is not open",
+                      "hand over an open descriptor of that number"};
+    }
+    return UniqueFd{number};
+}
+
 int run_foreground(const Shape& shape, const RunOptions& options, const std::string& state_dir) {
+    UniqueFd report = take_report_fd(options.report_fd);
     const Signals signals;
-    UniqueFd report{options.report_fd};
     StateDirectory directory = StateDirectory::claim(state_root(state_dir), shape.name);
     Resources resources = open_resources(shape, directory, state_dir);
     Bookkeeping book{shape, directory};
@@ -195,6 +204,10 @@ int run_detached(const Shape& shape, const RunOptions& options, const std::strin
 }  // namespace
 
 int run_vm(const RunOptions& options, const std::string& state_dir) {
+    if (options.report_fd >= 0 && options.detach) {
+        throw Failure{Code::Usage, "--report-fd is given with --detach",
+                      "--detach --json prints the same object", "leave out one of the two"};
+    }
     if (options.json && !options.detach) {
         throw Failure{Code::Usage, "--json is given without --detach",
                       "in the foreground standard output is the guest's console",

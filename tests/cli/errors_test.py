@@ -40,7 +40,8 @@ class Usage(CliTest):
                             ('--memory', '16777217'), ('--memory', '99999999999999999999G'),
                             ('--memory', '-1'), ('--cpus', '0'), ('--cpus', '65'),
                             ('--cpus', 'two'), ('--net', 'bridge'), ('--net', 'tap='),
-                            ('--net', 'tap=0123456789abcdef'), ('--net', 'user,mtu=9'),
+                            ('--net', 'tap=0123456789abcdef'), ('--net', 'user,mtu=9'), ('--net', 'tap-fd=2'), ('--net', 'tap-fd=x'),
+                            ('--net', 'user,mac=52:54:00:12:34'), ('--net', 'user,mac=53:54:00:12:34:56'), ('--net', 'user,mac=52-54-00-12-34-56'),
                             ('--net', 'user,forward='), ('--net', 'user,forward=80'),
                             ('--net', 'user,forward=0:80'), ('--net', 'user,forward=80:65536'), ('--vsock', '2=x'), ('--vsock', '3'),
                             ('--vsock', '3='), ('--vsock', '4294967295=x'), ('--vsock', '3=' + 'x' * 97),
@@ -48,6 +49,11 @@ class Usage(CliTest):
                             ('--memory-encryption', 'rot13'), ('--cmdline', 'x' * 2048)):
             with self.subTest(flag=flag, value=value):
                 self.assert_failure(self.cli('run', '--builtin', f'{flag}={value}'), 'HF-0104', 2)
+
+    def test_report_descriptors(self):
+        self.assert_failure(self.cli('run', '--builtin', '--report-fd', '99'), 'HF-0101', 2)
+        self.assert_failure(self.cli('run', '--builtin', '--detach', '--report-fd', '3'), 'HF-0101', 2)
+        self.assert_failure(self.cli('run', '--builtin', '--report-fd', '1'), 'HF-0101', 2)
 
     def test_seventeen_disks(self):
         disk = self.file('disk', b'\0' * 512)

@@ -51,7 +51,7 @@ def until(holds, what, seconds=None):
 
 
 class Daemon:
-    def __init__(self, directory):
+    def __init__(self, directory, hide_qemu=True):
         self.dir = pathlib.Path(directory)
         os.chmod(self.dir, 0o755)
         (self.dir / 'qemu.conf').write_text(QEMU_CONF)
@@ -60,7 +60,7 @@ class Daemon:
         places = ' '.join(f'/{place}/libvirt' for place in ('etc', 'run', 'var/lib', 'var/cache', 'var/log'))
         script = f'''set -e
             for place in {places}; do mkdir -p $place; mount -t tmpfs none $place; done
-            for qemu in /usr/bin/qemu-system-*; do [ ! -e $qemu ] || mount --bind /dev/null $qemu; done
+            for qemu in {'/usr/bin/qemu-system-*' if hide_qemu else ''}; do [ ! -e $qemu ] || mount --bind /dev/null $qemu; done
             cp {self.dir}/qemu.conf {self.dir}/libvirtd.conf /etc/libvirt/
             echo ready; exec cat'''
         self.room = subprocess.Popen(['unshare', '--mount', 'sh', '-c', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -132,6 +132,30 @@ TEST_F(IoNet, BadLengthDropsTheConnectionAndTheGuestGoesOn) {
     EXPECT_EQ(done()->status, Status::Ok);
 }
 
+// libvirt's taps: what the kernel would read and write, on a socket that keeps frames apart.
+TEST_F(IoNet, TapsHeaderIsPutBeforeFramesAndTakenOffThem) {
+    auto pair = must(socket_pair(SOCK_SEQPACKET));
+    net.emplace(must(Net::create(std::move(pair.second), NetKind::TapWithHeader, ring)));
+    send(60, 'g');
+    receive(2048);
+    serve();
+    EXPECT_EQ(done()->status, Status::Ok);
+    std::array<std::byte, 128> bytes{};
+    ASSERT_EQ(::read(pair.first.get(), bytes.data(), bytes.size()), 70);
+    EXPECT_TRUE(
+        std::all_of(bytes.begin(), bytes.begin() + 10, [](std::byte b) { return b == std::byte{0}; }));
+    EXPECT_EQ(bytes[10], std::byte{'g'});
+    must(write_all(pair.first, std::span{bytes}.first(9)));  // shorter than its header: no frame
+    std::fill(bytes.begin(), bytes.end(), std::byte{'h'});
+    must(write_all(pair.first, std::span{bytes}.first(110)));
+    serve();
+    serve();
+    const auto frame = done();
+    ASSERT_TRUE(frame);
+    EXPECT_EQ(frame->length, 100U);
+    EXPECT_EQ(frame->slot.bytes(100)[99], std::byte{'h'});
+}
+
 TEST_F(IoNet, FramesForAPasstThatDiedAreDropped) {
     passt.reset();
     for (int i = 0; i < 3; ++i) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/io/net.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include <linux/if.h>
@@ -150,7 +151,7 @@ TEST_F(IoNet, TapsHeaderIsPutBeforeFramesAndTakenOffThem) {
     must(write_all(pair.first, std::span{bytes}.first(110)));
     serve();
     serve();
-    const auto frame = done();
+    auto frame = done();
     ASSERT_TRUE(frame);
     EXPECT_EQ(frame->length, 100U);
     EXPECT_EQ(frame->slot.bytes(100)[99], std::byte{'h'});

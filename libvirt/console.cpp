@@ -85,10 +85,10 @@ void Console::on_ready(std::uint64_t token) {
 }
 
 void Console::accept() {
+    // One client at a time, as in QEMU; others wait in the listen queue.
+    if (outside_) return;
     auto client = accept_unix(listener_);
     if (!client) return;
-    // One client: a second finds the line taken and is closed.
-    if (outside_) return;
     if (const auto taken = set_outside(std::move(*client)); !taken)
         log::warn("console.client", taken.error());
 }
@@ -115,7 +115,8 @@ void Console::from_guest() {
 
 void Console::from_outside() {
     std::array<char, kChunk> chunk;
-    if (!to_guest_.empty()) return;
+    // Not watched for input now: what is reported is that the other side has gone.
+    if (!to_guest_.empty()) return drop_outside();
     const ssize_t got = ::read(outside_.get(), chunk.data(), chunk.size());
     if (got > 0) to_guest_.assign(chunk.data(), static_cast<std::size_t>(got));
     else if (got == 0 || (errno != EAGAIN && errno != EINTR)) drop_outside();
@@ -133,6 +134,7 @@ void Console::drop_outside() {
 void Console::watch() {
     const bool waiting = !to_guest_.empty();
     if (guest_) (void)poller_.change(guest_, waiting ? EPOLLIN | EPOLLOUT : EPOLLIN, tokens_.guest);
+    if (listener_) (void)poller_.change(listener_, outside_ ? 0U : EPOLLIN, tokens_.listener);
     if (outside_ && chardev_.kind != Chardev::Kind::File) {
         (void)poller_.change(outside_, waiting ? 0U : EPOLLIN, tokens_.outside);
     }

@@ -69,9 +69,9 @@ struct Shape {
     vmm::SoftwareShape software;
     std::vector<DiskChoice> disks;
     bool net = false;
-    std::string tap;                                 ///< an interface's name, or
-    int tap_fd = -1;                                 ///< the open descriptor of one; neither: passt
     std::optional<std::array<std::uint8_t, 6>> mac;  ///< none: made from the VM's name
+    int tap_fd = -1;                                 ///< the open descriptor of a tap, or
+    std::string tap;                                 ///< an interface's name; neither: passt
     std::vector<Forward> forwards;
     std::optional<VsockChoice> vsock;
     bool vtpm = false;         ///< the VM has a TPM:

@@ -115,13 +115,20 @@ class Builtin(Domains):
 
     def test_consoles_of_each_kind(self):
         path = f'{self.dir}/console.sock'
-        name = self.start(builtin('socket', serial=f'<serial type="unix"><source mode="bind" path="{path}"/></serial>'))
+        name = self.define(builtin('socket', serial=f'<serial type="unix"><source mode="bind" path="{path}"/></serial>'))
+        self.virsh('start', name, '--paused')
         for _ in range(2):  # a client that leaves makes room for another
             client = socket.socket(socket.AF_UNIX)
             client.connect(path)
             client.close()
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(path)
+            self.virsh('resume', name)
+            seen = b''
+            while b'spinning' not in seen:
+                part = client.recv(4096)
+                self.assertTrue(part, seen)
+                seen += part
             client.sendall(b'x')
             self.becomes(name, 'shut off (shutdown)')
         written = self.dir / 'console.txt'

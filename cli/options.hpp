@@ -161,8 +161,7 @@ struct Invocation {
     std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
                  ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
                  VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions, VerifyOptions,
-                 DeviceOptions, BundleOptions, BenchOptions, LibvirtDomainOptions,
-                 LibvirtCheckOptions>
+                 DeviceOptions, BundleOptions, BenchOptions, LibvirtDomainOptions, LibvirtCheckOptions>
         verb;
 };
 

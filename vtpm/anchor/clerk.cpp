@@ -38,6 +38,7 @@ struct Clerk::Batch {
         EvidenceAsk ask;
     };
     std::vector<Proof> proofs;
+    std::vector<Question> witnessed;  ///< about the host, for its TPM to answer
     std::vector<Question> later;
     std::vector<Reply> replies;
 };
@@ -120,6 +121,10 @@ void Clerk::decide(Batch& batch, const Question& question, Clock::time_point now
         decision = decide(batch, client, *bundle, now);
     } else if (const auto* leaf = std::get_if<LeafAsk>(&question.ask)) {
         decision = leaf_of(*leaf);
+    } else if (std::holds_alternative<QuoteAsk>(question.ask) ||
+               std::holds_alternative<KeysAsk>(question.ask) ||
+               std::holds_alternative<Challenge>(question.ask)) {
+        batch.witnessed.push_back(question);
     } else if (std::holds_alternative<StatusAsk>(question.ask)) {
         decision = status();
     } else if (const auto* room = std::get_if<RoomAsk>(&question.ask)) {
@@ -277,7 +282,27 @@ Result<std::vector<Clerk::Reply>> Clerk::settle(Clock::time_point now) {
         batch.replies.push_back({each.client, std::move(each.answer)});
     }
     HF_TRY(certify(batch));
+    for (const Question& each : batch.witnessed) {
+        batch.replies.push_back({each.client, HF_TRY(witness(each.ask))});
+    }
     return std::move(batch.replies);
+}
+
+/// About the host, for its TPM to answer.
+Result<Answer> Clerk::witness(const Ask& ask) {
+    if (setup_.witness == nullptr) return Answer{Denied{Denial::NotForThisTpm}};
+    Witness& tpm = *setup_.witness;
+    if (const auto* quote = std::get_if<QuoteAsk>(&ask)) {
+        QuoteAnswer answer{.quote = HF_TRY(tpm.quote(quote->about)),
+                           .key = {setup_.attestation_public.begin(), setup_.attestation_public.end()}};
+        return Answer{std::move(answer)};
+    }
+    if (const auto* challenge = std::get_if<Challenge>(&ask)) {
+        auto credential = HF_TRY(tpm.activate(*challenge));
+        if (!credential) return Answer{Denied{Denial::NotForThisTpm}};
+        return Answer{Activated{std::move(*credential)}};
+    }
+    return Answer{HF_TRY(tpm.host_keys())};
 }
 
 /// All nonces of the batch, with one certificate of each counter. The counters stand still meanwhile.

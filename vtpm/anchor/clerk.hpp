@@ -23,6 +23,7 @@ public:
     struct Setup {
         Anchor& anchor;
         Counters& counters;          ///< for certificates
+        Witness* witness = nullptr;  ///< none: what asks for it is denied
         const SecretBytes& vm_keys;  ///< what each K_vm is derived from
         std::span<const std::byte> attestation_public;
         WearCount wear;
@@ -72,6 +73,7 @@ private:
     [[nodiscard]] Answer leaf_of(const LeafAsk& ask) const;
     [[nodiscard]] Digest anchor_name() const;
     Result<void> certify(Batch& batch);
+    Result<Answer> witness(const Ask& ask);
     [[nodiscard]] StatusAnswer status() const;
     [[nodiscard]] Granted grant(const Leaf& leaf) const;
     [[nodiscard]] bool within_rate(const VmId& vm, Clock::time_point now);

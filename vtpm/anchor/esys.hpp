@@ -12,6 +12,7 @@
 #include "vtpm/anchor/key_file.hpp"
 #include "vtpm/anchor/seal_policy.hpp"
 #include "vtpm/anchor/tcti.hpp"
+#include "vtpm/anchor/witness.hpp"
 
 namespace holdfast::anchor {
 
@@ -21,6 +22,8 @@ struct TpmError {
     const char* what = "";
     [[nodiscard]] bool is_wrong_auth() const noexcept;
     [[nodiscard]] bool is_missing_handle() const noexcept;
+    /// The TPM itself declined, as opposed to what lies in between.
+    [[nodiscard]] bool is_of_tpm() const noexcept { return (code & TSS2_RC_LAYER_MASK) == TSS2_TPM_RC_LAYER; }
     /// The answer's HMAC is not the TPM's.
     [[nodiscard]] bool is_forged() const noexcept;
     [[nodiscard]] Error error() const noexcept;
@@ -51,6 +54,9 @@ public:
     TpmResult<Bytes> name_of(ESYS_TR object);
     /// Which bits of an ORDERLY counter a power cut sets (TPM_PT_ORDERLY_COUNT).
     TpmResult<std::uint64_t> orderly_count();
+    /// Of the SHA-256 and SHA-384 banks that the TPM keeps; `pcrs`: bit i is PCR i.
+    TpmResult<TPML_PCR_SELECTION> select_pcrs(std::uint32_t pcrs);
+    TpmResult<std::vector<QuotedBank>> read_pcrs(const TPML_PCR_SELECTION& selection);
 
     /// ECC P-256 endorsement key: TCG EK Credential Profile 2.5, template L-2. Deterministic.
     TpmResult<ESYS_TR> make_ek();
@@ -66,6 +72,14 @@ public:
     TpmResult<void> unseal(ESYS_TR parent, ESYS_TR ek, const ObjectBlob& blob, const SealPolicy& policy,
                            const TPMT_SIGNATURE* approval, std::span<std::byte> out);
     TpmResult<Digest> pcr_policy(ESYS_TR ek, std::uint32_t pcrs);
+
+    /// TPM2B_PUBLIC.
+    TpmResult<Bytes> read_public(ESYS_TR object);
+    /// Of an NV index that anybody may read; empty: there is none.
+    TpmResult<Bytes> read_index(TPM2_HANDLE index);
+    /// What is in the challenge, if it was made for this key and this `ek`. `session`: HMAC, for the key's
+    /// authValue.
+    TpmResult<Bytes> activate(ESYS_TR key, ESYS_TR session, ESYS_TR ek, const Challenge& challenge);
 
     TpmResult<ObjectBlob> make_attestation_key(ESYS_TR parent, ESYS_TR session,
                                                std::span<const std::byte> auth);
@@ -83,6 +97,9 @@ private:
     TpmLink link_;
     ESYS_CONTEXT* context_ = nullptr;
 };
+
+/// As the TPM marshals them.
+[[nodiscard]] TpmResult<Certified> certified_of(const TPM2B_ATTEST& attest, const TPMT_SIGNATURE& signature);
 
 [[nodiscard]] TPM2B_AUTH auth_of(std::span<const std::byte> bytes);
 

@@ -5,8 +5,6 @@
 #include <cstring>
 #include <ctime>
 
-#include <tss2/tss2_mu.h>
-
 #include "sys/wire/endian.hpp"
 #include "vtpm/anchor/hash.hpp"
 
@@ -292,14 +290,7 @@ TpmResult<Certified> HostTpm::certify(const Counter& counter, const TPM2B_DATA& 
            "certify a counter");
     const EsysPtr<TPM2B_ATTEST> free_attest{attest};
     const EsysPtr<TPMT_SIGNATURE> free_signature{signature};
-    const auto raw = std::as_bytes(std::span{attest->attestationData}).first(attest->size);
-    std::array<std::uint8_t, sizeof(TPMT_SIGNATURE)> buffer{};
-    std::size_t size = 0;
-    HF_TPM(Tss2_MU_TPMT_SIGNATURE_Marshal(signature, buffer.data(), buffer.size(), &size),
-           "marshal a signature");
-    const auto signed_bytes = std::as_bytes(std::span{buffer}).first(size);
-    return Certified{.attest = {raw.begin(), raw.end()},
-                     .signature = {signed_bytes.begin(), signed_bytes.end()}};
+    return certified_of(*attest, *signature);
 }
 
 Result<Certificate> HostTpm::certify(const Digest& about) {

@@ -7,6 +7,7 @@
 
 #include "vtpm/anchor/counters.hpp"
 #include "vtpm/anchor/esys.hpp"
+#include "vtpm/anchor/witness.hpp"
 
 namespace holdfast::anchor {
 
@@ -14,7 +15,7 @@ namespace holdfast::anchor {
 inline constexpr TPM2_HANDLE kIndexO = 0x01804860;
 inline constexpr TPM2_HANDLE kIndexS = 0x01804861;
 
-class HostTpm final : public Counters {
+class HostTpm final : public Counters, public Witness {
 public:
     /// Makes both counters, the keys and the first key file. Whatever had the indices' handles stays: an
     /// Input error. Needs an owner and an endorsement hierarchy without authValues. `update_key`: whose
@@ -32,6 +33,9 @@ public:
     Result<void> advance_o() override;
     Result<void> advance_s() override;
     Result<Certificate> certify(const Digest& about) override;
+    Result<HostQuote> quote(const Digest& about) override;
+    Result<HostKeys> host_keys() override;
+    Result<std::optional<Bytes>> activate(const Challenge& challenge) override;
     [[nodiscard]] std::uint64_t jump_bits() const noexcept override { return keys_.jump_bits; }
 
     /// A key of its own for each purpose, derived from the master key.
@@ -56,6 +60,7 @@ private:
     TpmResult<void> change_auth(const Counter& counter, const Digest& next);
     TpmResult<void> define(const Counter& counter, TPMA_NV extra, const Digest& auth);
     TpmResult<Certified> certify(const Counter& counter, const TPM2B_DATA& about);
+    TpmResult<Certified> quote(const TPML_PCR_SELECTION& pcrs, const TPM2B_DATA& about);
     Result<void> advance(const Counter& counter);
     Result<void> save(std::span<const Digest> auths);
 

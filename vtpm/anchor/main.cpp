@@ -87,6 +87,7 @@ std::expected<void, Refusal> serve(const UniqueFd& handover, LaunchConfig config
     const KeyFile& keys = (*tpm)->keys();
     Clerk clerk{{.anchor = **anchor,
                  .counters = **tpm,
+                 .witness = tpm->get(),
                  .vm_keys = *vm_keys,
                  .attestation_public = keys.attestation_public,
                  .wear = {keys.first_o, keys.first_s, keys.jump_bits, keys.starts, keys.made_at},

@@ -70,6 +70,12 @@ void put(WireWriter& writer, const BundleAsk& ask) {
     put(writer, ask.bundle);
     writer.put(ask.security_version);
 }
+void put(WireWriter& writer, const QuoteAsk& ask) { put(writer, ask.about); }
+void put(WireWriter&, const KeysAsk&) {}
+void put(WireWriter& writer, const Challenge& ask) {
+    writer.put_bytes(ask.credential);
+    writer.put_bytes(ask.secret);
+}
 void put(WireWriter& writer, const ReanchorAsk& ask) {
     put(writer, ask.vm);
     put(writer, ask.accepted);
@@ -105,6 +111,25 @@ void put(WireWriter& writer, const LeafAnswer& answer) {
     put(writer, answer.anchor);
 }
 void put(WireWriter& writer, const Room& answer) { writer.put(static_cast<std::uint8_t>(answer.is_there)); }
+
+void put(WireWriter& writer, const QuoteAnswer& answer) {
+    writer.put_bytes(answer.quote.quote.attest);
+    writer.put_bytes(answer.quote.quote.signature);
+    writer.put(static_cast<std::uint8_t>(answer.quote.banks.size()));
+    for (const QuotedBank& bank : answer.quote.banks) {
+        writer.put(bank.alg);
+        writer.put(bank.pcrs);
+        writer.put_bytes(bank.values);
+    }
+    writer.put_bytes(answer.key);
+}
+
+void put(WireWriter& writer, const HostKeys& answer) {
+    writer.put_bytes(answer.endorsement);
+    writer.put_bytes(answer.certificate);
+    writer.put_bytes(answer.attestation);
+}
+void put(WireWriter& writer, const Activated& answer) { writer.put_bytes(answer.credential); }
 
 template <typename Variant>
 std::vector<std::byte> encode_variant(const Variant& message) {
@@ -162,6 +187,21 @@ Result<StatusAnswer> get_status(WireReader& reader) {
     return answer;
 }
 
+Result<QuoteAnswer> get_quote(WireReader& reader) {
+    QuoteAnswer answer;
+    answer.quote.quote.attest = HF_TRY(get_bytes(reader, kMaxAnswerBytes));
+    answer.quote.quote.signature = HF_TRY(get_bytes(reader, kMaxAnswerBytes));
+    const auto banks = HF_TRY(reader.get<std::uint8_t>());
+    for (std::uint8_t i = 0; i < banks; ++i) {
+        QuotedBank bank{.alg = HF_TRY(reader.get<std::uint16_t>())};
+        bank.pcrs = HF_TRY(reader.get<std::uint32_t>());
+        bank.values = HF_TRY(get_bytes(reader, kMaxAnswerBytes));
+        answer.quote.banks.push_back(std::move(bank));
+    }
+    answer.key = HF_TRY(get_bytes(reader, kMaxAnswerBytes));
+    return answer;
+}
+
 Result<Ask> get_ask(WireReader& reader) {
     switch (HF_TRY(reader.get<std::uint8_t>())) {
         case index_of<StartAsk, Ask>(): {
@@ -196,6 +236,14 @@ Result<Ask> get_ask(WireReader& reader) {
             ask.security_version = HF_TRY(reader.get<std::uint64_t>());
             return Ask{ask};
         }
+        case index_of<QuoteAsk, Ask>(): return Ask{QuoteAsk{HF_TRY(get_array<Digest>(reader))}};
+        case index_of<KeysAsk, Ask>(): return Ask{KeysAsk{}};
+        case index_of<Challenge, Ask>(): {
+            Challenge ask;
+            ask.credential = HF_TRY(get_bytes(reader, kMaxAskBytes));
+            ask.secret = HF_TRY(get_bytes(reader, kMaxAskBytes));
+            return Ask{std::move(ask)};
+        }
         default: return peer_fault("unknown question to the anchor");
     }
 }
@@ -211,7 +259,7 @@ Result<Answer> get_answer(WireReader& reader) {
         case index_of<Committed, Answer>(): return Answer{Committed{HF_TRY(reader.get<std::uint64_t>())}};
         case index_of<Denied, Answer>(): {
             const auto why = HF_TRY(reader.get<std::uint8_t>());
-            if (why == 0 || why > static_cast<std::uint8_t>(Denial::OlderBundle))
+            if (why == 0 || why > static_cast<std::uint8_t>(Denial::NotForThisTpm))
                 return peer_fault("unknown denial");
             return Answer{Denied{static_cast<Denial>(why)}};
         }
@@ -227,6 +275,16 @@ Result<Answer> get_answer(WireReader& reader) {
             return Answer{answer};
         }
         case index_of<Room, Answer>(): return Answer{Room{HF_TRY(get_bool(reader))}};
+        case index_of<QuoteAnswer, Answer>(): return Answer{HF_TRY(get_quote(reader))};
+        case index_of<HostKeys, Answer>(): {
+            HostKeys answer;
+            for (auto* each : {&answer.endorsement, &answer.certificate, &answer.attestation}) {
+                *each = HF_TRY(get_bytes(reader, kMaxAnswerBytes));
+            }
+            return Answer{std::move(answer)};
+        }
+        case index_of<Activated, Answer>():
+            return Answer{Activated{HF_TRY(get_bytes(reader, kMaxAnswerBytes))}};
         default: return peer_fault("unknown answer of the anchor");
     }
 }
@@ -248,6 +306,7 @@ const char* denial_words(Denial denial) noexcept {
             return "not signed by the key that this vTPM was made with, or another statement was signed";
         case Denial::OlderBundle:
             return "a bundle of this name and key with a higher security version was launched here";
+        case Denial::NotForThisTpm: return "the challenge was not made for the keys of this host's TPM";
     }
     return "";
 }

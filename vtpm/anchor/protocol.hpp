@@ -16,6 +16,7 @@
 #include "sys/secret.hpp"
 #include "sys/signed.hpp"
 #include "vtpm/anchor/leaf.hpp"
+#include "vtpm/anchor/witness.hpp"
 
 namespace holdfast::anchor {
 
@@ -69,8 +70,13 @@ struct BundleAsk {
     VmId bundle{};
     std::uint64_t security_version = 0;
 };
+/// The host's own PCRs, quoted with `about` as qualifying data.
+struct QuoteAsk {
+    Digest about{};
+};
+struct KeysAsk {};
 using Ask = std::variant<StartAsk, AttachAsk, CommitAsk, StopAsk, EvidenceAsk, StatusAsk, CheckpointAsk,
-                         LeafAsk, ReanchorAsk, RoomAsk, BundleAsk>;
+                         LeafAsk, ReanchorAsk, RoomAsk, BundleAsk, QuoteAsk, KeysAsk, Challenge>;
 
 enum class Denial : std::uint8_t {
     AlreadyRunning = 1,  ///< a worker of this vTPM is connected
@@ -81,9 +87,10 @@ enum class Denial : std::uint8_t {
     OverBudget,          ///< too many stores: answer the guest TPM_RC_NV_RATE, go on
     NotStarted,          ///< a commit without Start or Attach before it
     UnknownVm,
-    Full,       ///< no slot left for another vTPM
-    NotSigned,  ///< not by the key that the vTPM was made with, or not this statement
-    OlderBundle,  ///< a bundle of that name with a higher security version was launched here
+    Full,           ///< no slot left for another vTPM
+    NotSigned,      ///< not by the key that the vTPM was made with, or not this statement
+    OlderBundle,    ///< a bundle of that name with a higher security version was launched here
+    NotForThisTpm,  ///< the challenge was made for other keys
 };
 [[nodiscard]] const char* denial_words(Denial denial) noexcept;
 
@@ -127,9 +134,18 @@ struct LeafAnswer {
 struct Room {
     bool is_there = false;
 };
-using Answer = std::variant<Granted, Committed, Denied, Evidence, StatusAnswer, LeafAnswer, Room>;
+struct QuoteAnswer {
+    HostQuote quote;
+    std::vector<std::byte> key;  ///< the attestation key's TPM2B_PUBLIC
+};
+/// What was in the challenge.
+struct Activated {
+    std::vector<std::byte> credential;
+};
+using Answer = std::variant<Granted, Committed, Denied, Evidence, StatusAnswer, LeafAnswer, Room, QuoteAnswer,
+                            HostKeys, Activated>;
 
-inline constexpr std::size_t kMaxAskBytes = 512;
+inline constexpr std::size_t kMaxAskBytes = 1024;
 inline constexpr std::size_t kMaxAnswerBytes = 16 << 10;
 
 [[nodiscard]] std::vector<std::byte> encode(const Ask& ask);

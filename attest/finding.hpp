@@ -162,6 +162,33 @@ enum class Code : std::uint16_t {
     AzureVariableData,
     AzureTdReport,
 
+    // Whole evidence of a VM
+    EvidenceMalformed,
+    EvidenceNonce,
+    EvidenceBinding,
+    EvidenceAge,
+    HostNotEnrolled,
+    HostEk,
+    HostSoftwareTpm,
+    LaunchTier,
+    LaunchDigest,
+    LaunchWindow,
+    LaunchNoBundle,
+    LaunchBundleKey,
+    LaunchSecurityVersion,
+    LaunchPcr,
+    VtpmNotQuoted,
+    AnchorMissing,
+    AnchorKey,
+    AnchorStatement,
+    AnchorValue,
+    AnchorLeaf,
+    AnchorNonce,
+    AnchorOtherVm,
+    AnchorNotRunning,
+    AnchorGap,
+    AnchorReanchored,
+
     Count_,
 };
 

@@ -11,6 +11,7 @@
 #include "attest/formats/tdx/policy.hpp"
 #include "attest/formats/tpm/appraise.hpp"
 #include "attest/formats/tpm/nv.hpp"
+#include "attest/verify/whole.hpp"
 
 namespace holdfast::attest {
 
@@ -30,6 +31,12 @@ struct Policy {
 
     std::vector<std::string> tdx_roots;  // [tdx]
     tdx::Policy tdx;
+
+    // Whole evidence: [launch], [vtpm], the rest of [host] and [freshness]
+    WholePolicy whole;                     ///< without `quote` and `counter`, which are above
+    std::vector<std::string> bundle_keys;  ///< files
+    std::string enrolled;                  ///< file of the hosts that were enrolled; empty: none
+    std::vector<std::vector<std::byte>> eks;
 
     /// Tables and keys that are known and say nothing about a piece by itself: "launch.tier".
     std::vector<std::string> for_whole_evidence;

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// All evidence of one VM in one file: a collection of conceptual messages (CMW, RFC 9999) in CBOR. Each part
+// is made for the verifier's nonce and for the parts before it, whose hashes it holds: launch statement,
+// anchor's statement, host's quote. docs/attestation.md has the layout.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "attest/formats/tpm/authenticate.hpp"
+#include "sys/result.hpp"
+#include "sys/sha2.hpp"
+
+namespace holdfast::attest {
+
+using Bytes = std::span<const std::byte>;
+
+/// Borrows its bytes.
+struct HostPart {
+    Bytes attest;     ///< TPMS_ATTEST of a TPM2_Quote
+    Bytes signature;  ///< TPMT_SIGNATURE
+    Bytes key;        ///< TPM2B_PUBLIC of the attestation key
+    std::vector<tpm::GivenPcrs> pcrs;
+    std::optional<Bytes> event_log;
+    std::optional<Bytes> ima_list;
+};
+[[nodiscard]] std::vector<std::byte> encode(const HostPart& host);
+
+/// Borrows its bytes, which are as they were hashed.
+struct Evidence {
+    Bytes host;
+    std::optional<Bytes> anchor;  ///< docs/anchor.md, "What a verifier gets"
+    Bytes launch;
+};
+inline constexpr std::size_t kMaxEvidence = 64U << 20;
+
+[[nodiscard]] std::vector<std::byte> encode(const Evidence& evidence);
+Result<Evidence> decode_evidence(Bytes bytes);
+Result<HostPart> decode_host(Bytes bytes);
+
+/// What the anchor is asked to state, and what the host's TPM is asked to quote.
+[[nodiscard]] Digest256 anchor_question(Bytes nonce, Bytes launch);
+[[nodiscard]] Digest256 host_question(Bytes nonce, Bytes launch, const std::optional<Bytes>& anchor);
+
+}  // namespace holdfast::attest

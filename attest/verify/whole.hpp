@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// All evidence of one VM, from the host's TPM up, through the four stages: the order of checks in one place.
+#pragma once
+
+#include "attest/evidence/anchor.hpp"
+#include "attest/evidence/evidence.hpp"
+#include "attest/evidence/launch_statement.hpp"
+#include "attest/verify/quote.hpp"
+
+namespace holdfast::attest {
+
+struct LaunchPolicy {
+    std::vector<std::string> tiers;               ///< empty: any but `none`
+    std::vector<std::vector<std::byte>> digests;  ///< empty: any
+    std::vector<std::vector<std::byte>>
+        bundle_keys;  ///< SHA-256 of keys; not empty: one of them has signed it
+    std::uint64_t min_security_version = 0;
+    std::optional<std::uint64_t> max_window;  ///< bytes
+    tpm::ReferencePcrs pcrs;                  ///< of the vTPM, at the guest's first instruction
+};
+
+struct WholePolicy {
+    tpm::QuotePolicy quote;
+    LaunchPolicy launch;
+    AnchorPolicy anchor;
+    tpm::CounterPolicy counter;
+    std::optional<std::uint64_t> max_age;  ///< seconds
+    bool guest_quote = false;              ///< a quote by the vTPM itself is asked for, and there is none yet
+};
+
+/// Borrows its bytes.
+struct WholeEvidence {
+    const Evidence* parts = nullptr;
+    const HostPart* host = nullptr;
+    AkTrust trust;
+    std::optional<Bytes> nonce;
+    std::int64_t at = 0;
+    std::optional<tpm::LastSeen> last_seen;
+};
+
+struct WholeReport {
+    QuoteReport host;
+    std::optional<LaunchStatement> launch;  ///< what it says, whoever says it
+    std::optional<AnchorState> anchor;      ///< bound
+    bool is_bound = false;                  ///< the host vouches for the launch statement
+};
+
+[[nodiscard]] WholeReport verify_whole(const WholeEvidence& evidence, const WholePolicy& policy,
+                                       Findings& findings);
+
+}  // namespace holdfast::attest

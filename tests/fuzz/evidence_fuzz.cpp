@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Evidence of a VM, as anybody may send it: the file, and each part for itself.
+#include <algorithm>
+
+#include "attest/evidence/anchor.hpp"
+#include "attest/evidence/evidence.hpp"
+#include "attest/evidence/launch_statement.hpp"
+
+using namespace holdfast::attest;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    const auto bytes = std::as_bytes(std::span{data, size});
+    // What is understood has one encoding only.
+    if (const auto whole = decode_evidence(bytes)) {
+        holdfast::check(std::ranges::equal(encode(*whole), bytes), "evidence with two encodings");
+    }
+    if (const auto launch = decode_launch_statement(bytes)) (void)encode(*launch);
+    if (const auto host = decode_host(bytes)) (void)encode(*host);
+    Findings findings;
+    (void)verify_anchor({.bundle = bytes, .key = {}, .trust = {}}, {}, {}, findings);
+    return 0;
+}

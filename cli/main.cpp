@@ -60,6 +60,8 @@ struct Dispatch {
     int operator()(const VtpmServeOptions& options) const { return serve_vtpm(options, state_dir); }
     int operator()(const VtpmRemoveOptions& options) const { return remove_vtpm(options, state_dir); }
     int operator()(const VerifyOptions& options) const { return verify(options); }
+    int operator()(const EnrollOptions& options) const { return enroll(options, state_dir); }
+    int operator()(const AttestOptions& options) const { return attest_vm(options, state_dir); }
     int operator()(const AnchorOptions& options) const { return run_anchor(options, state_dir); }
     int operator()(const BenchOptions& options) const { return run_bench(options); }
     int operator()(const BundleOptions& options) const { return run_bundle(options); }

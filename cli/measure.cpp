@@ -72,6 +72,12 @@ int measure(const MeasureOptions& options) {
     const vmm::LoadedGuest guest = load(shape);
     const std::string digest = guest.launch_digest ? hex(*guest.launch_digest) : "";
     const PcrTexts pcrs = pcr_texts(expect(eventlog::replay_banks(guest.measured)));
+    if (!options.diff.empty()) {
+        return measure_diff(options.diff, {.tier = std::string{memcrypt::tier_name(tier)},
+                                           .shape = vmm::shape_text(launch_config(shape)),
+                                           .digest = digest,
+                                           .pcrs = pcrs});
+    }
     if (options.json) {
         nlohmann::ordered_json json{{"tier", memcrypt::tier_name(tier)}, {"launch_digest", nullptr}};
         if (!digest.empty()) json["launch_digest"] = digest;

@@ -36,6 +36,7 @@ struct SnpOptions {
 struct MeasureOptions {
     Settings settings;
     std::string config;
+    std::string diff;
     bool json = false;
     SnpOptions snp;
 };
@@ -153,7 +154,24 @@ struct VerifyOptions {
     std::string ima_log;
     std::string nv_public;
     std::string collateral;
+    std::string html;
     bool json = false;
+};
+
+struct EnrollOptions {
+    std::string action;
+    std::string file;
+    std::string out;
+    std::string keep;
+    std::string into;
+    std::string label;
+    std::vector<std::string> roots;
+    bool uncertified = false;
+};
+struct AttestOptions {
+    std::string name;
+    std::string nonce;
+    std::string out;
 };
 
 struct Invocation {
@@ -161,7 +179,8 @@ struct Invocation {
     std::variant<std::monostate, RunOptions, MeasureOptions, ListOptions, StatusOptions, TopOptions,
                  ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
                  VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions, VerifyOptions,
-                 DeviceOptions, BundleOptions, BenchOptions, LibvirtDomainOptions, LibvirtCheckOptions>
+                 DeviceOptions, BundleOptions, BenchOptions, LibvirtDomainOptions, LibvirtCheckOptions,
+                 AttestOptions, EnrollOptions>
         verb;
 };
 
@@ -181,6 +200,8 @@ int list_vtpms(const VtpmListOptions& options, const std::string& state_dir);
 int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir);
 int remove_vtpm(const VtpmRemoveOptions& options, const std::string& state_dir);
 int verify(const VerifyOptions& options);
+int enroll(const EnrollOptions& options, const std::string& state_dir);
+int attest_vm(const AttestOptions& options, const std::string& state_dir);
 int run_anchor(const AnchorOptions& options, const std::string& state_dir);
 int run_bench(const BenchOptions& options);
 int run_bundle(const BundleOptions& options);

@@ -199,12 +199,25 @@ auto tcb(std::optional<snp::Tcb>& to) {
     };
 }
 
-/// A key that whole evidence is judged by: known, and noted as not judged.
-Key later(std::string_view table, std::string_view name, Policy& policy) {
-    return {name, [table, name, &policy](const toml::node&) -> Status {
+/// A key that only whole evidence is judged by: of a piece by itself, a note says that it was not judged.
+template <typename Take>
+Key whole(std::string_view table, std::string_view name, Policy& policy, Take take) {
+    return {name, [table, name, &policy, take = std::move(take)](const toml::node& node) -> Status {
                 policy.for_whole_evidence.push_back(std::string{table} + "." + std::string{name});
-                return {};
+                return take(node);
             }};
+}
+
+/// One text, or a list of them.
+auto tiers(std::vector<std::string>& to) {
+    return [&to](const toml::node& node) -> Status {
+        std::string one;
+        if (text(one)(node)) {
+            to = {one};
+            return {};
+        }
+        return texts(to)(node);
+    };
 }
 
 Status take_host(const toml::node& node, Policy& policy) {
@@ -218,14 +231,21 @@ Status take_host(const toml::node& node, Policy& policy) {
                           Key{"dynamic_launch", required(policy.quote.drtm_required)},
                           Key{"event_log", required(policy.quote.log_required)},
                           Key{"ima", required(policy.quote.ima_required)},
-                          later("host", "ek", policy)};
+                          Key{"software_tpm", flag(policy.whole.anchor.allow_software_tpm)},
+                          whole("host", "enrolled", policy, text(policy.enrolled)),
+                          whole("host", "ek", policy, byte_strings(policy.eks))};
     return take_table(node, keys);
 }
 
 Status take_launch(const toml::node& node, Policy& policy) {
-    const std::array keys{Key{"digest", byte_strings(policy.snp.measurements)},
-                          later("launch", "tier", policy), later("launch", "bundle_key", policy),
-                          later("launch", "min_security_version", policy)};
+    LaunchPolicy& launch = policy.whole.launch;
+    const std::array keys{
+        Key{"digest", byte_strings(policy.snp.measurements)},
+        whole("launch", "tier", policy, tiers(launch.tiers)),
+        whole("launch", "max_clear_window", policy, number(launch.max_window)),
+        whole("launch", "bundle_key", policy, texts(policy.bundle_keys)),
+        whole("launch", "min_security_version", policy, number(launch.min_security_version)),
+        whole("launch", "pcrs", policy, pcrs(launch.pcrs))};
     return take_table(node, keys);
 }
 
@@ -279,11 +299,15 @@ Status take_tdx(const toml::node& node, Policy& policy) {
 
 Status take_policy(const toml::table& root, Policy& policy) {
     const std::array freshness{Key{"last_seen", text(policy.last_seen)},
-                               later("freshness", "max_age", policy)};
+                               whole("freshness", "max_age", policy, number(policy.whole.max_age))};
     const std::array anchor{Key{"counter", number(policy.counter.at_least)},
                             Key{"orderly", flag(policy.counter.orderly)}};
-    const std::array vtpm{later("vtpm", "pcrs", policy), later("vtpm", "anchored", policy),
-                          later("vtpm", "allow_gap", policy)};
+    tpm::ReferencePcrs guest;
+    const std::array vtpm{
+        whole("vtpm", "pcrs", policy, pcrs(guest)),
+        whole("vtpm", "anchored", policy, flag(policy.whole.anchor.required)),
+        whole("vtpm", "allow_gap", policy, flag(policy.whole.anchor.allow_gap)),
+        whole("vtpm", "allow_reanchored", policy, flag(policy.whole.anchor.allow_reanchored))};
     const std::array tables{
         Key{"freshness", [&](const toml::node& node) { return take_table(node, freshness); }},
         Key{"host", [&](const toml::node& node) { return take_host(node, policy); }},
@@ -293,7 +317,9 @@ Status take_policy(const toml::table& root, Policy& policy) {
         Key{"snp", [&](const toml::node& node) { return take_snp(node, policy); }},
         Key{"tdx", [&](const toml::node& node) { return take_tdx(node, policy); }},
     };
-    return take_table(root, tables);
+    auto taken = take_table(root, tables);
+    policy.whole.guest_quote = !guest.empty();
+    return taken;
 }
 
 }  // namespace

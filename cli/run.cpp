@@ -15,11 +15,23 @@
 #include "cli/output.hpp"
 #include "cli/state.hpp"
 #include "cli/supervisor.hpp"
+#include "sys/sha2.hpp"
+#include "vmm/guest_load.hpp"
 
 namespace holdfast::cli {
 namespace {
 
 using vmm::EndReason;
+
+std::optional<LaunchedBundle> bundle_of(const Shape& shape) {
+    if (!shape.bundle) return std::nullopt;
+    Sha256 key;
+    key.update(shape.bundle->signer);
+    return LaunchedBundle{.name = shape.bundle->manifest.name,
+                          .key = hex(key.finish()),
+                          .digest = hex(sha384(std::as_bytes(std::span{shape.bundle->manifest_text}))),
+                          .security_version = shape.bundle->manifest.security_version};
+}
 
 Record record_of(const Shape& shape, const StateDirectory& directory) {
     return {.name = shape.name,
@@ -32,6 +44,9 @@ Record record_of(const Shape& shape, const StateDirectory& directory) {
                                       : std::nullopt,
             .cpus = shape.cpus,
             .boots = shape.builtin ? "builtin" : shape.kernel,
+            .shape = vmm::shape_text(launch_config(shape)),
+            .own_vtpm = shape.vtpm && shape.vtpm_socket.empty(),
+            .bundle = bundle_of(shape),
             .started_at = std::time(nullptr),
             .qmp_socket = directory.file(kQmpSocket),
             .console_socket = directory.file(kConsoleSocket)};

@@ -107,6 +107,15 @@ std::optional<Record> parse_record(const std::string& text) {
         }
         record.cpus = json.at("cpus");
         record.boots = json.at("boots");
+        record.shape = json.value("shape", "");
+        record.own_vtpm = json.value("own_vtpm", false);
+        if (json.contains("bundle")) {
+            const auto& bundle = json.at("bundle");
+            record.bundle = LaunchedBundle{.name = bundle.at("name"),
+                                           .key = bundle.at("key"),
+                                           .digest = bundle.at("digest"),
+                                           .security_version = bundle.at("security_version")};
+        }
         record.started_at = json.at("started_at");
         record.reboots = json.at("reboots");
         record.qmp_socket = json.at("qmp_socket");
@@ -195,6 +204,8 @@ std::string to_json(const Record& record, const nlohmann::json& memory) {
         {"memory_bytes", record.memory_bytes},
         {"cpus", record.cpus},
         {"boots", record.boots},
+        {"shape", record.shape},
+        {"own_vtpm", record.own_vtpm},
         {"started_at", record.started_at},
         {"reboots", record.reboots},
         {"qmp_socket", record.qmp_socket},
@@ -202,6 +213,12 @@ std::string to_json(const Record& record, const nlohmann::json& memory) {
     };
     if (record.clear_window_bytes) json["clear_window_bytes"] = *record.clear_window_bytes;
     if (!record.pcrs.empty()) json["pcrs"] = record.pcrs;
+    if (record.bundle) {
+        json["bundle"] = {{"name", record.bundle->name},
+                          {"key", record.bundle->key},
+                          {"digest", record.bundle->digest},
+                          {"security_version", record.bundle->security_version}};
+    }
     if (!memory.is_null()) json["memory_encryption"] = in_snake_case(memory);
     if (record.state == "ended") {
         json["ended_at"] = record.ended_at;

@@ -15,6 +15,14 @@
 
 namespace holdfast::cli {
 
+/// What evidence says of the bundle that a VM was launched from.
+struct LaunchedBundle {
+    std::string name;
+    std::string key;     ///< SHA-256 of the signer's SubjectPublicKeyInfo, in hexadecimal
+    std::string digest;  ///< SHA-384 of the manifest
+    std::uint64_t security_version = 0;
+};
+
 /// What `status` tells about a VM: written by its supervisor, read by everybody else.
 struct Record {
     std::string name;
@@ -26,7 +34,10 @@ struct Record {
     std::uint64_t memory_bytes = 0;
     std::optional<std::uint64_t> clear_window_bytes;  ///< tiers that promise one
     std::uint32_t cpus = 0;
-    std::string boots;  ///< "builtin", or the kernel's path
+    std::string boots;      ///< "builtin", or the kernel's path
+    std::string shape;      ///< docs/launch_digest.md
+    bool own_vtpm = false;  ///< the vTPM is the host's one of the VM's name
+    std::optional<LaunchedBundle> bundle;
     std::int64_t started_at = 0;
     std::int64_t ended_at = 0;
     std::uint32_t reboots = 0;

@@ -85,6 +85,11 @@ void declare_measure(CLI::App& app, Invocation& out) {
     add_value<MeasureOptions>(measure, out, "--config", &MeasureOptions::config,
                               "read settings from a TOML file, as run does")
         ->type_name("VM.toml");
+    add_value<MeasureOptions>(
+        measure, out, "--diff", &MeasureOptions::diff,
+        "print the first component in which the launch that this evidence (holdfast attest) "
+        "states differs; exit status 1 if one does")
+        ->type_name("FILE");
     add_flag<MeasureOptions>(measure, out, "--json", &MeasureOptions::json, "print one JSON object");
     measure->add_flag_callback(
         "--snp", [&out] { options_of<MeasureOptions>(out).snp.wanted = true; },
@@ -281,10 +286,10 @@ void declare_verify(CLI::App& app, Invocation& out) {
         ->type_name("FILE");
     add_value<VerifyOptions>(
         verify, out, "--format", &VerifyOptions::format,
-        "what it is: tpm-quote (TPMS_ATTEST; with --signature, --key, --pcrs), nv-certify (with "
+        "what it is, if not all that holdfast attest has collected: tpm-quote (TPMS_ATTEST; with "
+        "--signature, --key, --pcrs), nv-certify (with "
         "--signature, --key, --nv-public), event-log, ima-log or ccel (with --pcrs, unless the "
         "policy has the values), snp-report (with --certificate), tdx-quote")
-        ->required()
         ->check(CLI::IsMember(std::vector<std::string>{"tpm-quote", "nv-certify", "event-log", "ima-log",
                                                        "ccel", "snp-report", "tdx-quote"}))
         ->type_name("FORMAT");
@@ -315,6 +320,8 @@ void declare_verify(CLI::App& app, Invocation& out) {
                   "with a quote: the IMA list, ASCII or binary"},
              Flag{"--nv-public", "FILE", &VerifyOptions::nv_public,
                   "TPMS_NV_PUBLIC or TPM2B_NV_PUBLIC of the counter that is expected"},
+             Flag{"--html", "FILE", &VerifyOptions::html,
+                  "of all evidence: write the verdict as a page as well"},
              Flag{"--collateral", "FILE", &VerifyOptions::collateral,
                   "with a TDX quote: TCB info, QE identity and revocation lists in one JSON file"},
          }) {
@@ -330,6 +337,59 @@ void declare_verify(CLI::App& app, Invocation& out) {
         ->type_name("FILE")
         ->allow_extra_args(false);
     add_flag<VerifyOptions>(verify, out, "--json", &VerifyOptions::json, "print one JSON object");
+}
+
+void declare_enroll(CLI::App& app, Invocation& out) {
+    CLI::App* const enroll = add_verb<EnrollOptions>(app, out, "enroll",
+                                                     "let a verifier learn whose TPM this host's attestation "
+                                                     "key is in. In four steps: on the host `enroll "
+                                                     "request --out R`; the verifier says `enroll challenge "
+                                                     "R --roots MAKERS.pem --keep K --out C`; on the host "
+                                                     "`enroll answer C --out A`; the verifier says `enroll "
+                                                     "accept A --keep K --into hosts.json`, and names that "
+                                                     "list in its policy (host.enrolled)");
+    add_value<EnrollOptions>(enroll, out, "action", &EnrollOptions::action, "the step")
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>{"request", "challenge", "answer", "accept"}))
+        ->type_name("request|challenge|answer|accept");
+    add_value<EnrollOptions>(enroll, out, "file", &EnrollOptions::file, "what the step before it wrote")
+        ->type_name("FILE");
+    add_value<EnrollOptions>(enroll, out, "--out", &EnrollOptions::out,
+                             "request, challenge, answer: the file to write")
+        ->type_name("FILE");
+    add_value<EnrollOptions>(enroll, out, "--keep", &EnrollOptions::keep,
+                             "challenge, accept: what the verifier keeps for itself meanwhile")
+        ->type_name("FILE");
+    add_value<EnrollOptions>(
+        enroll, out, "--roots", &EnrollOptions::roots,
+        "challenge: who may say that a key is a TPM's; certificates in PEM or DER, again for more")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    add_flag<EnrollOptions>(enroll, out, "--uncertified", &EnrollOptions::uncertified,
+                            "challenge, for development: take any key for a TPM's");
+    add_value<EnrollOptions>(enroll, out, "--into", &EnrollOptions::into,
+                             "accept: the verifier's list of hosts")
+        ->type_name("FILE.json");
+    add_value<EnrollOptions>(enroll, out, "--label", &EnrollOptions::label,
+                             "accept: what to call the host there")
+        ->type_name("TEXT");
+}
+
+void declare_attest(CLI::App& app, Invocation& out) {
+    CLI::App* const attest = add_verb<AttestOptions>(app, out, "attest",
+                                                     "collect the evidence of a running VM in one file: what "
+                                                     "its host booted, what was launched, and that its "
+                                                     "vTPM's state is the newest");
+    add_value<AttestOptions>(attest, out, "name", &AttestOptions::name, "the VM")
+        ->required()
+        ->type_name("NAME");
+    add_value<AttestOptions>(attest, out, "--nonce", &AttestOptions::nonce,
+                             "what the verifier chose, in hexadecimal digits, 8 to 64 bytes")
+        ->required()
+        ->type_name("HEX");
+    add_value<AttestOptions>(attest, out, "--out", &AttestOptions::out, "the file to write")
+        ->required()
+        ->type_name("FILE");
 }
 
 void declare_device(CLI::App& app, Invocation& out) {
@@ -435,8 +495,16 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "holdfast anchor serve\n"
                "holdfast anchor status --json\n";
     }
+    if (verb == "enroll") {
+        return "holdfast enroll request --out R\n"
+               "holdfast enroll challenge R --roots makers.pem --keep K --out C\n"
+               "holdfast enroll answer C --out A\n"
+               "holdfast enroll accept A --keep K --into hosts.json --label 'rack 7'\n";
+    }
+    if (verb == "attest") return "holdfast attest web --nonce $(openssl rand -hex 32) --out web.cbor\n";
     if (verb == "verify") {
-        return "holdfast verify quote.msg --format tpm-quote --policy host.toml --nonce 1f2e3d --signature "
+        return "holdfast verify web.cbor --policy web.toml --nonce 1f2e3d4c5b6a7988 --html web.html\n"
+               "holdfast verify quote.msg --format tpm-quote --policy host.toml --nonce 1f2e3d --signature "
                "quote.sig "
                "--key ak.pub --pcrs pcrs.txt --event-log binary_bios_measurements\n"
                "holdfast verify report.bin --format snp-report --policy cloud.toml --nonce 1f2e3d "
@@ -484,6 +552,8 @@ void declare(CLI::App& app, Invocation& out) {
     declare_others(app, out);
     declare_vtpm(app, out);
     declare_anchor(app, out);
+    declare_enroll(app, out);
+    declare_attest(app, out);
     declare_verify(app, out);
     declare_device(app, out);
     declare_bundle(app, out);

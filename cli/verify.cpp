@@ -80,7 +80,7 @@ std::string_view verdict_word(const attest::Findings& findings) {
 }
 
 void print_json(const VerifyOptions& options, const Verdict& verdict) {
-    Facts json{{"format", options.format},
+    Facts json{{"format", options.format.empty() ? "evidence" : options.format},
                {"verdict", verdict_word(verdict.findings)},
                {"authentic", verdict.findings.is_authentic()},
                {"findings", Facts::array()},
@@ -115,10 +115,16 @@ void print_stage(const Paint& paint, const attest::Findings& findings, Stage sta
     else print(" ├─ {}-{} {}: not reached\n", paint.dim(), paint.off(), stage_words(stage));
 }
 
-void print_facts(const Facts& facts) {
+/// Of whole evidence, a layer each; its PCRs are for --json.
+void print_facts(const Facts& facts, int indent = 0) {
     for (const auto& [name, value] : facts.items()) {
-        if (value.is_primitive()) {
-            print(" │    {:<16}{}\n", name, value.is_string() ? value.get<std::string>() : value.dump());
+        if (name == "pcrs") continue;
+        if (value.is_object()) {
+            print(" │    {:{}}{}\n", "", indent, name);
+            print_facts(value, indent + 2);
+        } else if (value.is_primitive()) {
+            print(" │    {:{}}{:<20}{}\n", "", indent, name,
+                  value.is_string() ? printable(value.get<std::string>()) : value.dump());
         }
     }
 }
@@ -126,7 +132,8 @@ void print_facts(const Facts& facts) {
 void print_tree(const VerifyOptions& options, const Verdict& verdict) {
     const Paint paint{STDOUT_FILENO};
     const attest::Findings& findings = verdict.findings;
-    print("{}{}{} ({})\n", paint.bold(), printable(options.file), paint.off(), options.format);
+    print("{}{}{} ({})\n", paint.bold(), printable(options.file), paint.off(),
+          options.format.empty() ? "evidence of a VM" : options.format);
     const bool readable = !is_unreadable(findings);
     print_stage(paint, findings, Stage::Parse, true);
     print_facts(verdict.facts);
@@ -160,8 +167,9 @@ int verify(const VerifyOptions& options) {
                 .at = time_of(options.at)};
     // Only a policy of one's own making could do without: there is no key for it.
     piece.policy.quote.nonce_required = true;
-    const Verdict verdict = verify_piece(piece);
+    const Verdict verdict = options.format.empty() ? verify_evidence(piece) : verify_piece(piece);
     remember_if_accepted(piece.policy, verdict);
+    if (!options.html.empty()) write_html(options.html, options, verdict);
     return show_verdict(options, verdict);
 }
 

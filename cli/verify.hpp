@@ -40,6 +40,11 @@ struct Verdict {
     std::optional<std::uint64_t> counter;
 };
 [[nodiscard]] Verdict verify_piece(const Piece& piece);
+/// All evidence of a VM, as `holdfast attest` collects it.
+[[nodiscard]] Verdict verify_evidence(const Piece& piece);
+
+/// What the key is called in the memory: its public key, in whichever form it came.
+[[nodiscard]] std::string signer_of(std::span<const std::byte> key);
 
 /// A file of at most 64 MiB, or HF-0108.
 [[nodiscard]] Blob read_evidence(const std::string& path);
@@ -57,6 +62,8 @@ struct Memory {
 [[nodiscard]] std::optional<Memory> recall(const std::string& path, const std::string& signer);
 void remember(const std::string& path, const std::string& signer, const Memory& memory);
 
+/// Throws HF-0104.
+void write_html(const std::string& path, const VerifyOptions& options, const Verdict& verdict);
 /// The chain of trust as a tree, or one JSON object; the exit status.
 int show_verdict(const VerifyOptions& options, const Verdict& verdict);
 

@@ -150,10 +150,13 @@ attest::Policy read_policy(const std::string& path) {
     }
     // Files are found from where the policy lies.
     const auto folder = std::filesystem::path{path}.parent_path();
-    for (auto* const paths : {&policy->tpm_roots, &policy->snp_roots, &policy->tdx_roots}) {
+    for (auto* const paths :
+         {&policy->tpm_roots, &policy->snp_roots, &policy->tdx_roots, &policy->bundle_keys}) {
         for (std::string& one : *paths) one = (folder / one).string();
     }
-    if (!policy->last_seen.empty()) policy->last_seen = (folder / policy->last_seen).string();
+    for (auto* const file : {&policy->last_seen, &policy->enrolled}) {
+        if (!file->empty()) *file = (folder / *file).string();
+    }
     return std::move(*policy);
 }
 

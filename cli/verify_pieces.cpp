@@ -75,15 +75,6 @@ AkTrust trust_of(const Piece& piece, Findings& findings) {
         verifier, {.presented = presented, .helpers = helpers, .crls = crls, .at = piece.at}, findings);
 }
 
-/// What the key is called in the memory: its public key, in whichever form it came.
-std::string signer_of(const Blob& key) {
-    const auto parsed = tpm::parse_attestation_key(key);
-    if (!parsed) return {};
-    Sha256 digest;
-    digest.update((*parsed)->key.spki());
-    return hex(digest.finish());
-}
-
 std::optional<Memory> memory_of(const Piece& piece, const std::string& signer) {
     if (piece.policy.last_seen.empty() || signer.empty()) return std::nullopt;
     return recall(piece.policy.last_seen, signer);
@@ -332,6 +323,14 @@ constexpr std::array kFormats{Format{"tpm-quote", verify_quote},   Format{"nv-ce
                               Format{"tdx-quote", verify_tdx}};
 
 }  // namespace
+
+std::string signer_of(std::span<const std::byte> key) {
+    const auto parsed = tpm::parse_attestation_key(key);
+    if (!parsed) return {};
+    Sha256 digest;
+    digest.update((*parsed)->key.spki());
+    return hex(digest.finish());
+}
 
 Verdict verify_piece(const Piece& piece) {
     const auto* const format = std::ranges::find(kFormats, piece.options.format, &Format::name);

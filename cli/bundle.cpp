@@ -80,13 +80,6 @@ Result<UniqueFd> copy_if_signed(const UniqueFd& file, const attest::BundleFile& 
     return sealed;
 }
 
-std::string one_line(std::string text) {
-    while (text.ends_with('\n')) text.pop_back();
-    std::string out;
-    for (const char c : text) out += c == '\n' ? std::string{", "} : std::string{c};
-    return printable(out);
-}
-
 }  // namespace
 
 std::string read_bundle_file(const std::string& directory, const char* name, std::size_t most) {

@@ -81,4 +81,11 @@ std::string printable(std::string_view text) {
     return clean;
 }
 
+std::string one_line(std::string text) {
+    while (text.ends_with('\n')) text.pop_back();
+    for (std::size_t at = 0; (at = text.find('\n', at)) != std::string::npos; at += 2)
+        text.replace(at, 1, ", ");
+    return printable(text);
+}
+
 }  // namespace holdfast::cli

@@ -49,4 +49,7 @@ void print_table(const std::vector<std::vector<std::string>>& rows);
 /// Control characters and what is not ASCII replaced, for text that a guest or a file name chose.
 [[nodiscard]] std::string printable(std::string_view text);
 
+/// A text of several lines, with commas between them; printable() as well.
+[[nodiscard]] std::string one_line(std::string text);
+
 }  // namespace holdfast::cli

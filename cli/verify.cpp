@@ -124,7 +124,7 @@ void print_facts(const Facts& facts, int indent = 0) {
             print_facts(value, indent + 2);
         } else if (value.is_primitive()) {
             print(" │    {:{}}{:<20}{}\n", "", indent, name,
-                  value.is_string() ? printable(value.get<std::string>()) : value.dump());
+                  value.is_string() ? one_line(value.get<std::string>()) : value.dump());
         }
     }
 }

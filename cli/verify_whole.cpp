@@ -54,10 +54,10 @@ Facts facts_of(const attest::LaunchStatement& launch) {
     return facts;
 }
 
-void tell(const attest::WholeReport& report, Facts& facts) {
+void tell(const attest::WholeReport& report, const std::string& ak, Facts& facts) {
     if (report.host.statement) {
         const auto& attest = **report.host.statement;
-        facts["host"] = {{"signer_name", hex(attest.signer)},
+        facts["host"] = {{"ak", ak},
                          {"clock", attest.clock_info.clock},
                          {"reset_count", attest.clock_info.reset_count},
                          {"restart_count", attest.clock_info.restart_count}};
@@ -148,7 +148,7 @@ Verdict verify_evidence(const Piece& piece) {
                                          .at = piece.at,
                                          .last_seen = memory ? std::optional{memory->clock} : std::nullopt};
     const auto report = attest::verify_whole(evidence, policy, verdict.findings);
-    tell(report, verdict.facts);
+    tell(report, verdict.signer, verdict.facts);
     if (report.host.authentic) verdict.seen = (*report.host.authentic)->attest.clock_info;
     if (memory) verdict.counter = memory->counter;
     if (report.anchor) verdict.counter = report.anchor->o;

@@ -170,12 +170,17 @@ int serve(const AnchorOptions& options, const AnchorFiles& files) {
     return 0;
 }
 
-double years_left(const anchor::StatusAnswer& status) {
-    const double days = static_cast<double>(std::max<std::int64_t>(
-                            std::time(nullptr) - static_cast<std::int64_t>(status.made_at), 3600)) /
-                        86'400;
-    const double a_day = static_cast<double>(status.flash_writes) / days;
-    return static_cast<double>(kEndurance - std::min(kEndurance, status.flash_writes)) / a_day / 365;
+/// How long the TPM's flash lasts. A rate of less than a day says nothing.
+std::string life_words(const anchor::StatusAnswer& status) {
+    constexpr double kDay = 86'400;
+    const double days =
+        static_cast<double>(std::time(nullptr) - static_cast<std::int64_t>(status.made_at)) / kDay;
+    if (days < 1)
+        return fmt::format("of the {} that a TPM stands; how fast they come shows after a day", kEndurance);
+    const double a_day = static_cast<double>(std::max<std::uint64_t>(status.flash_writes, 1)) / days;
+    const auto left = static_cast<double>(kEndurance - std::min(kEndurance, status.flash_writes));
+    return fmt::format("at this rate the TPM lasts {:.0f} years (of {} writes)", left / a_day / 365,
+                       kEndurance);
 }
 
 void show_serving(const anchor::StatusAnswer& status, const AnchorOptions& options) {
@@ -224,10 +229,9 @@ void show_serving(const anchor::StatusAnswer& status, const AnchorOptions& optio
     }
     row("commits", fmt::format("{} in {} batches", status.commits, status.batches));
     row("flash writes",
-        fmt::format("{}, today {}{}; at this rate the TPM lasts {:.0f} years (of {} writes)",
-                    status.flash_writes, status.flash_writes_today,
+        fmt::format("{}, today {}{}; {}", status.flash_writes, status.flash_writes_today,
                     status.daily_budget == 0 ? "" : fmt::format(" of {}", status.daily_budget),
-                    years_left(status), kEndurance));
+                    life_words(status)));
 }
 
 int show(const AnchorOptions& options, const AnchorFiles& files) {

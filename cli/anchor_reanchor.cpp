@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast anchor reanchor: a vTPM whose newest state is lost goes on from the one that lies on the disk, if
 // its tenant signs for it. Without a signature it writes what is to be signed.
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include "cli/anchor_files.hpp"
 #include "cli/anchor_verbs.hpp"
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "cli/signing.hpp"
 #include "cli/vtpm_home.hpp"
@@ -44,14 +44,6 @@ OnDisk look_at_disk(const std::string& name, const std::string& state_dir) {
                   "holdfast anchor reanchor NAME --statement FILE writes what its tenant has to sign now"};
 }
 
-void write_statement(const std::string& path, std::span<const std::byte> statement) {
-    const UniqueFd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
-    const auto written = fd ? write_all(fd, statement) : os_error("open");
-    if (written) return;
-    throw Failure{Code::Value, fmt::format("'{}' cannot be written", printable(path)),
-                  reason_of(written.error()), "name another file"};
-}
-
 }  // namespace
 
 int reanchor(const AnchorOptions& options, const AnchorFiles& files, const std::string& state_dir) {
@@ -84,7 +76,7 @@ int reanchor(const AnchorOptions& options, const AnchorFiles& files, const std::
     if (const auto* no = std::get_if<anchor::Denied>(&answer)) declined(no->why);
     const auto* const found = std::get_if<anchor::LeafAnswer>(&answer);
     if (found == nullptr) expect(Result<void>{peer_fault("the anchor answers something else")});
-    write_statement(options.statement, reanchor_statement(found->anchor, found->leaf, disk.state));
+    write_file(options.statement, reanchor_statement(found->anchor, found->leaf, disk.state));
     print("{}: the newest state is version {}, the one on this disk is version {}. If its tenant accepts the "
           "loss:\n"
           "  openssl pkeyutl -sign -rawin -inkey TENANT.key -in {} -out SIGNATURE\n"

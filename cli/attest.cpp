@@ -15,6 +15,7 @@
 #include "attest/text/encoding.hpp"
 #include "cli/anchor_files.hpp"
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/state.hpp"
@@ -138,14 +139,6 @@ std::vector<attest::tpm::GivenPcrs> values_of(const std::vector<anchor::QuotedBa
         }
     }
     return all;
-}
-
-void write_file(const std::string& path, std::span<const std::byte> bytes) {
-    const UniqueFd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
-    const auto written = fd ? write_all(fd, bytes) : os_error("open");
-    if (written) return;
-    throw Failure{Code::Value, fmt::format("'{}' cannot be written", printable(path)),
-                  reason_of(written.error()), "name another file"};
 }
 
 }  // namespace

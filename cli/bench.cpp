@@ -9,6 +9,7 @@
 
 #include "bench/conductor/report.hpp"
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/resources.hpp"
@@ -81,11 +82,7 @@ Report measure_all(const BenchOptions& options, std::string command) {
 }
 
 void write_report(const std::string& path, const std::string& text) {
-    const UniqueFd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
-    const auto written = fd ? write_all(fd, std::as_bytes(std::span{text})) : os_error("open");
-    if (written) return;
-    throw Failure{Code::Value, fmt::format("'{}' cannot be written", printable(path)),
-                  reason_of(written.error()), "name another file"};
+    write_file(path, std::as_bytes(std::span{text}));
 }
 
 nlohmann::json read_old(const std::string& path) {

@@ -4,11 +4,9 @@
 // challenge (verifier), answer (host), accept (verifier).
 #include <ctime>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/crypto.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "attest/crypto/credential.hpp"
 #include "attest/crypto/x509.hpp"
@@ -17,6 +15,7 @@
 #include "cli/anchor_files.hpp"
 #include "cli/enrolled.hpp"
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/verify.hpp"
@@ -48,11 +47,7 @@ void write_fields(const std::string& path, const Fields& fields, mode_t mode) {
         writer.put(name);
         writer.put(value);
     }
-    const UniqueFd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)};
-    const auto written = fd ? write_all(fd, writer.take()) : os_error("open");
-    if (written) return;
-    throw Failure{Code::Value, fmt::format("'{}' cannot be written", printable(path)),
-                  reason_of(written.error()), "name another file"};
+    write_file(path, writer.take(), mode);
 }
 
 /// The same fields, no others.

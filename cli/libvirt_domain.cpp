@@ -7,24 +7,10 @@
 #include "cli/output.hpp"
 #include "cli/resources.hpp"
 #include "libvirt/environment.hpp"
+#include "sys/markup.hpp"
 
 namespace holdfast::cli {
 namespace {
-
-std::string escaped(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        switch (c) {
-            case '&': out += "&amp;"; break;
-            case '<': out += "&lt;"; break;
-            case '>': out += "&gt;"; break;
-            case '\'': out += "&apos;"; break;
-            case '"': out += "&quot;"; break;
-            default: out += c;
-        }
-    }
-    return out;
-}
 
 std::string boot_xml(const Shape& shape) {
     std::string out = "  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n";

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A verdict as one page that needs nothing else: for the file of whoever has to answer for it later.
-#include <fcntl.h>
 #include <fmt/format.h>
 
-#include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "cli/verify.hpp"
-#include "sys/fd.hpp"
+#include "sys/markup.hpp"
 
 namespace holdfast::cli {
 namespace {
@@ -22,18 +21,6 @@ constexpr std::string_view kHead =
     "td{font-family:ui-monospace,monospace;overflow-wrap:anywhere;white-space:pre-wrap}</style>\n";
 
 /// Whatever the evidence says is text, and never a part of the page.
-std::string escaped(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        if (c == '<') out += "&lt;";
-        else if (c == '>') out += "&gt;";
-        else if (c == '&') out += "&amp;";
-        else if (c == '"') out += "&quot;";
-        else out += c;
-    }
-    return out;
-}
-
 void add_facts(const Facts& facts, std::string& page) {
     page += "<table>";
     for (const auto& [name, value] : facts.items()) {
@@ -83,11 +70,7 @@ void write_html(const std::string& path, const VerifyOptions& options, const Ver
     page += "<section><h2>What the evidence says</h2>";
     add_facts(verdict.facts, page);
     page += "</section></html>\n";
-    const UniqueFd fd{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
-    const auto written = fd ? write_all(fd, std::as_bytes(std::span{page})) : os_error("open");
-    if (written) return;
-    throw Failure{Code::Value, fmt::format("'{}' cannot be written", printable(path)),
-                  reason_of(written.error()), "name another file"};
+    write_file(path, std::as_bytes(std::span{page}));
 }
 
 }  // namespace holdfast::cli

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "bench/conductor/report.hpp"
+#include "sys/markup.hpp"
 
 namespace holdfast::bench {
 namespace {
@@ -21,20 +22,6 @@ th{width:7rem}th:first-child{width:24rem}td.n,th.n{text-align:right;font-variant
 small{color:var(--dim)} figure{display:inline-block;margin:1rem 1rem 1rem 0} figcaption{font-weight:600}
 svg text{font:11px system-ui,sans-serif;fill:currentColor}
 )";
-
-std::string escaped(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        switch (c) {
-            case '&': out += "&amp;"; break;
-            case '<': out += "&lt;"; break;
-            case '>': out += "&gt;"; break;
-            case '"': out += "&quot;"; break;
-            default: out += c;
-        }
-    }
-    return out;
-}
 
 std::string row_html(const Row& row) {
     const Goal& goal = *row.goal;

@@ -6,7 +6,6 @@
 
 #include "attest/text/encoding.hpp"
 #include "attest/text/json.hpp"
-#include "sys/signed.hpp"
 
 namespace holdfast::attest {
 namespace {
@@ -68,12 +67,6 @@ Result<BundleManifest> parse_manifest(std::span<const std::byte> manifest) {
     }
     out.shape = HF_TRY(string_at(root, "shape"));
     return out;
-}
-
-Result<BundleManifest> open_manifest(std::span<const std::byte> manifest,
-                                     std::span<const std::byte> signature, std::span<const std::byte> key) {
-    if (!is_signed_by(key, manifest, signature)) return input_error("the signature is not one of this key");
-    return parse_manifest(manifest);
 }
 
 }  // namespace holdfast::attest

@@ -34,11 +34,8 @@ struct BundleManifest {
     std::string shape;  ///< of the VM, as it is measured (docs/launch_digest.md)
 };
 
-/// The signature goes first: of a manifest that `key` (SubjectPublicKeyInfo in DER; sys/signed.hpp says which
-/// kinds) has not signed, nothing is parsed. Input error: which of the two it was, and why.
-Result<BundleManifest> open_manifest(std::span<const std::byte> manifest,
-                                     std::span<const std::byte> signature, std::span<const std::byte> key);
-/// Without the signature: for whoever shows it, and says that nobody has vouched for it.
+/// Of bytes that a trusted key has signed (is_signed_by() goes first), or for whoever shows them and says
+/// that nobody has vouched for them. Input error: why they are no manifest.
 Result<BundleManifest> parse_manifest(std::span<const std::byte> manifest);
 
 }  // namespace holdfast::attest

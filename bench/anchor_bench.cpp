@@ -16,19 +16,15 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include "bench/must.hpp"
 #include "sys/socket.hpp"
+#include "tests/anchor/storm.hpp"
 #include "vtpm/anchor/server.hpp"
 
 namespace holdfast::anchor {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-template <typename T>
-T must(Result<T> result) {
-    check(result.has_value(), result ? "" : result.error().what);
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 
 class SlowCounters final : public Counters {
 public:
@@ -51,13 +47,6 @@ private:
     std::chrono::milliseconds latency_;
     Reading at_{.o = 1, .s = 1};
 };
-
-VmId vm_id(std::size_t number) {
-    VmId vm{};
-    vm[0] = static_cast<std::byte>(number);
-    vm[1] = static_cast<std::byte>(number >> 8);
-    return vm;
-}
 
 struct Bench {
     std::filesystem::path folder;
@@ -89,18 +78,6 @@ struct Bench {
     [[nodiscard]] Anchor::Setup setup() { return {.files = *files, .counters = counters, .key = key}; }
 };
 
-struct Vtpm {
-    UniqueFd socket;
-    std::uint64_t version = 0;
-    Clock::time_point sent;
-};
-
-void send_commit(Vtpm& vtpm) {
-    vtpm.sent = Clock::now();
-    const State next{.version = ++vtpm.version, .permanent = {std::byte{1}}, .volatile_state = {}};
-    must(send_message(vtpm.socket, encode(Ask{CommitAsk{.next = next}})));
-}
-
 struct Row {
     double commits_a_second = 0;
     double p50_ms = 0;
@@ -114,28 +91,20 @@ Row measure(Bench& bench, std::size_t vtpms, std::size_t rounds) {
     auto [ours, theirs] = must(socket_pair(SOCK_SEQPACKET));
     auto server = must(Server::create(theirs, std::move(listener), *bench.clerk));
     std::thread thread{[&] { must(server.run()); }};
-    std::vector<Vtpm> all(vtpms);
-    Poller poller = must(Poller::create());
-    for (std::size_t i = 0; i < vtpms; ++i) {
-        Vtpm& each = all[i];
-        // The queue of a listening socket is short; the server empties it when it can.
-        Result<UniqueFd> connected = connect_unix(path, SOCK_SEQPACKET);
-        each.socket = must(std::move(connected));
-        const auto answer = must(ask(each.socket, StartAsk{.vm = vm_id(i), .instance = vm_id(i)}));
-        check(std::holds_alternative<Granted>(answer), "start denied");
-        must(poller.add(each.socket, EPOLLIN, i));
-    }
+    Storm storm{path, vtpms};
+    std::vector<Clock::time_point> asked(vtpms);
+    const auto store = [&](std::size_t vtpm) {
+        asked[vtpm] = Clock::now();
+        storm.store(vtpm);
+    };
     std::vector<double> latencies;
     const auto begun = Clock::now();
-    for (Vtpm& each : all) send_commit(each);
-    std::array<epoll_event, 1024> events;
+    for (std::size_t i = 0; i < vtpms; ++i) store(i);
     while (latencies.size() < vtpms * rounds) {
-        for (const epoll_event& event : must(poller.wait(events, -1))) {
-            Vtpm& each = all[event.data.u64];
-            const auto message = must(receive_message(each.socket, kMaxAnswerBytes));
-            check(std::holds_alternative<Committed>(must(decode_answer(message.bytes))), "commit denied");
-            latencies.push_back(std::chrono::duration<double, std::milli>(Clock::now() - each.sent).count());
-            if (each.version < rounds) send_commit(each);
+        for (const std::size_t vtpm : storm.answered()) {
+            latencies.push_back(
+                std::chrono::duration<double, std::milli>(Clock::now() - asked[vtpm]).count());
+            if (storm.version(vtpm) < rounds) store(vtpm);
         }
     }
     const double seconds = std::chrono::duration<double>(Clock::now() - begun).count();

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/must.hpp"
 #include "sys/process.hpp"
 #include "sys/socket.hpp"
 #include "vmm/io/client.hpp"
@@ -23,12 +24,6 @@ using namespace holdfast;
 
 constexpr std::uint64_t kDiskBytes = 256ULL << 20;
 constexpr std::uint32_t kBlock = 4096;
-
-template <typename T>
-T must(Result<T> result) {
-    check(result.has_value(), "benchmark cannot start");
-    if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
 
 UniqueFd filled_file() {
     UniqueFd fd{::open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};

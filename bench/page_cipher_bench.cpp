@@ -8,6 +8,7 @@
 #include <benchmark/benchmark.h>
 #include <openssl/evp.h>
 
+#include "bench/must.hpp"
 #include "memcrypt/cipher/suites.hpp"
 
 namespace {
@@ -16,12 +17,6 @@ using namespace holdfast;
 using namespace holdfast::memcrypt;
 
 constexpr std::size_t kLargeBytes = 64ULL << 20;
-
-template <typename T>
-T must(Result<T> result) {
-    check(result.has_value(), "benchmark cannot start");
-    return std::move(*result);
-}
 
 /// AES-256-GCM through EVP, with the key schedule kept from page to page.
 class OpenSslGcm final : public PageCipher {

@@ -2,6 +2,7 @@
 // holdfast anchor: makes this host's anchor, serves it in the foreground, and says how it is.
 #include <algorithm>
 #include <ctime>
+#include <filesystem>
 #include <optional>
 
 #include <fmt/format.h>
@@ -135,6 +136,9 @@ int serve(const AnchorOptions& options, const AnchorFiles& files) {
     TpmChannel tpm = open_tpm(files.read_line("tcti"));
     config.tpm = std::move(tpm.fd);
     config.software_tpm = tpm.software;
+    // Before the first VM of a boot nobody has made /run/holdfast.
+    std::error_code wrong;
+    std::filesystem::create_directories(std::filesystem::path{files.socket()}.parent_path(), wrong);
     // The lock on the key file says that whoever made this socket is gone.
     ::unlink(files.socket().c_str());
     config.listener = expect(listen_unix(files.socket(), SOCK_SEQPACKET));

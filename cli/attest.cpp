@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// holdfast attest: collects the evidence of a running VM for one verifier's nonce. It is the host that speaks
-// here; what vouches for it is the quote of the host's TPM, which only the anchor can have made.
+#include "cli/attest.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "attest/crypto/x509.hpp"
 #include "attest/evidence/evidence.hpp"
 #include "attest/evidence/launch_statement.hpp"
 #include "attest/text/encoding.hpp"
@@ -19,17 +20,17 @@
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/state.hpp"
+#include "cli/verify.hpp"
 #include "cli/vtpm_home.hpp"
 #include "sys/socket.hpp"
 #include "vtpm/anchor/protocol.hpp"
+#include "vtpm/quote.hpp"
 
 namespace holdfast::cli {
 namespace {
 
-using Blob = std::vector<std::byte>;
-
 // What the kernel kept of the boot: TCG PC Client Platform Firmware Profile, and IMA's list.
-constexpr const char* kEventLog = "/sys/kernel/security/tpm0/binary_bios_measurements";
+constexpr const char* kHostEventLog = "/sys/kernel/security/tpm0/binary_bios_measurements";
 constexpr const char* kImaList = "/sys/kernel/security/ima/binary_runtime_measurements";
 constexpr std::size_t kMaxLog = 16U << 20;
 
@@ -58,6 +59,12 @@ attest::tpm::ReferencePcrs pcrs_of(const PcrTexts& texts) {
     return pcrs;
 }
 
+attest::Certificate ca_of(const VtpmHome& home) {
+    const std::string pem = expect(home.authority().certificate_pem());
+    auto all = expect(attest::parse_certificates(std::as_bytes(std::span{pem})));
+    return std::move(all.front());
+}
+
 attest::LaunchStatement statement_of(const Record& record, const std::string& state_dir, Blob nonce) {
     attest::LaunchStatement statement{.at = static_cast<std::uint64_t>(std::time(nullptr)),
                                       .nonce = std::move(nonce),
@@ -71,11 +78,15 @@ attest::LaunchStatement statement_of(const Record& record, const std::string& st
                                       .started = static_cast<std::uint64_t>(record.started_at),
                                       .reboots = record.reboots,
                                       .vtpm = {},
+                                      .ca = {},
                                       .pcrs = pcrs_of(record.pcrs),
                                       .bundle = std::nullopt};
     if (record.own_vtpm) {
-        const auto id = VtpmHome{state_dir}.find(record.name).owner.identity.id;
+        const VtpmHome home{state_dir};
+        const auto id = home.find(record.name).owner.identity.id;
         statement.vtpm.assign(id.begin(), id.end());
+        const Digest256 ca = ca_of(home).digest();
+        statement.ca.assign(ca.begin(), ca.end());
     }
     if (record.bundle) {
         statement.bundle = attest::BundleClaim{.key = bytes_of(record.bundle->key),
@@ -125,27 +136,67 @@ std::optional<Blob> read_log(const char* path) {
     }
 }
 
-std::vector<attest::tpm::GivenPcrs> values_of(const std::vector<anchor::QuotedBank>& banks) {
-    std::vector<attest::tpm::GivenPcrs> all;
-    for (const anchor::QuotedBank& bank : banks) {
-        auto& given = all.emplace_back(attest::tpm::GivenPcrs{.bank = bank.alg, .values = {}});
-        const auto alg = attest::known_hash(bank.alg);
-        const std::size_t size = alg ? attest::digest_size(*alg) : 0;
-        std::span<const std::byte> rest{bank.values};
-        for (std::uint32_t pcr = 0; pcr < 24; ++pcr) {
-            if ((bank.pcrs >> pcr & 1) == 0 || rest.size() < size) continue;
-            given.values[pcr].assign(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(size));
-            rest = rest.subspan(size);
-        }
+// ---- the vTPM
+
+std::optional<vtpm::OwnQuote> ask_vtpm(const FoundVm& vm, const VtpmHome& home, const Blob& nonce) {
+    const auto without = [](const std::string& why) {
+        print_error("holdfast: the evidence has no quote by the vTPM itself: {}\n", printable(why));
+        return std::nullopt;
+    };
+    const auto socket = connect_unix(home.quote_socket(vm.record.name), SOCK_SEQPACKET);
+    if (!socket) return without("nobody answers at its socket");
+    auto answer = vtpm::ask_for_quote(*socket, nonce);
+    if (!answer) return without(answer.error().what);
+    if (!answer->quote) return without(answer->refusal);
+    if (answer->quote->ak_certificate.empty()) {
+        return without("it was made before vTPMs had a certified attestation key; one made anew has it");
     }
-    return all;
+    return std::move(answer->quote);
+}
+
+/// A quote that the guest made, in place of the host's.
+attest::VtpmPart guests_quote(const Blob& quote) {
+    auto part = attest::decode_vtpm(quote);
+    if (part) return std::move(*part);
+    throw Failure{Code::Evidence, "the guest's quote cannot be used", part.error().what,
+                  "give the vTPM's quote as docs/attestation.md has it"};
+}
+
+/// None, and a line why, if it cannot be had: a policy that demands it refuses the evidence.
+std::optional<Blob> vtpm_part(const std::optional<Blob>& by_guest, const FoundVm& vm, const VtpmHome& home,
+                              const Blob& nonce) {
+    const auto own = ask_vtpm(vm, home, nonce);
+    if (!own) return std::nullopt;
+    attest::VtpmPart part;
+    if (!by_guest) {
+        part.quote.attest = own->attest;
+        part.quote.signature = own->signature;
+        part.quote.key = own->key;
+        for (const vtpm::QuotedPcrs& bank : own->banks) {
+            part.quote.pcrs.push_back(attest::tpm::given_pcrs(bank.alg, bank.pcrs, bank.values));
+        }
+        print_error("holdfast: it was the host that asked for the vTPM's quote, which the quote says too: it "
+                    "shows what "
+                    "was measured, not that the guest wants to be asked\n");
+    } else {
+        part = guests_quote(*by_guest);
+    }
+    part.ak_certificate = own->ak_certificate;
+    part.ek_certificate = own->ek_certificate;
+    const Blob ca = ca_of(home).der();
+    part.ca_certificate = ca;
+    const auto log = read_log((vm.path + '/' + kEventLog).c_str());
+    if (log && !part.quote.event_log) part.quote.event_log = *log;
+    return encode(part);
 }
 
 }  // namespace
 
-int attest_vm(const AttestOptions& options, const std::string& state_dir) {
-    const Blob nonce = nonce_of(options.nonce);
-    const FoundVm vm = find_living_vm(state_dir, options.name);
+Blob collect_evidence(const std::string& name, const Blob& nonce, const std::optional<Blob>& by_guest,
+                      const std::string& state_dir) {
+    const FoundVm vm = find_living_vm(state_dir, name);
+    std::optional<Blob> vtpm;
+    if (vm.record.own_vtpm) vtpm = vtpm_part(by_guest, vm, VtpmHome{state_dir}, nonce);
     const UniqueFd anchor = connect_anchor(state_dir);
     const auto statement = statement_of(vm.record, state_dir, nonce);
     const Blob launch = encode(statement);
@@ -159,27 +210,39 @@ int attest_vm(const AttestOptions& options, const std::string& state_dir) {
     attest::Evidence evidence{.host = {}, .anchor = std::nullopt, .launch = launch};
     if (newest) evidence.anchor = newest->bundle;
 
-    const auto question = attest::host_question(nonce, launch, evidence.anchor);
+    if (vtpm) evidence.vtpm = *vtpm;
+
+    const auto question = attest::host_question(nonce, launch, evidence.anchor, evidence.vtpm);
     const auto quote = ask_for<anchor::QuoteAnswer>(anchor, anchor::QuoteAsk{question}, "a quote");
     const auto status = ask_for<anchor::StatusAnswer>(anchor, anchor::StatusAsk{}, "its status");
     attest::HostPart part{.attest = quote.quote.quote.attest,
                           .signature = quote.quote.quote.signature,
                           .key = quote.key,
-                          .pcrs = values_of(quote.quote.banks),
+                          .pcrs = {},
                           .event_log = std::nullopt,
                           .ima_list = std::nullopt};
+    for (const anchor::QuotedBank& bank : quote.quote.banks) {
+        part.pcrs.push_back(attest::tpm::given_pcrs(bank.alg, bank.pcrs, bank.values));
+    }
     // A software TPM has not seen this host boot: these logs are of another one.
     std::optional<Blob> event_log;
     std::optional<Blob> ima_list;
     if (!status.software_tpm) {
-        event_log = read_log(kEventLog);
+        event_log = read_log(kHostEventLog);
         ima_list = read_log(kImaList);
         part.event_log = event_log;
         part.ima_list = ima_list;
     }
     const Blob host = encode(part);
     evidence.host = host;
-    write_file(options.out, encode(evidence));
+    return encode(evidence);
+}
+
+int attest_vm(const AttestOptions& options, const std::string& state_dir) {
+    const Blob nonce = nonce_of(options.nonce);
+    std::optional<Blob> by_guest;
+    if (!options.vtpm_quote.empty()) by_guest = read_evidence(options.vtpm_quote);
+    write_file(options.out, collect_evidence(options.name, nonce, by_guest, state_dir));
     return 0;
 }
 

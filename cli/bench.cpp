@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast bench: measures this host, this build and the peers installed on it, and shows it.
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 
@@ -67,8 +68,12 @@ Report measure_all(const BenchOptions& options, std::string command) {
     const auto where = places();
     const int runs = options.full ? 3 : 1;
     const auto all = bench::suites();
+    const auto is_wanted = [&](std::string_view id) {
+        return options.suites.empty() || std::ranges::find(options.suites, id) != options.suites.end();
+    };
     for (std::size_t i = 0; i < all.size(); ++i) {
         progress.show(i, all.size(), all[i].title);
+        if (!is_wanted(all[i].id)) continue;
         Outcome outcome;
         if (g_interrupted != 0) outcome.not_measured = "interrupted";
         else outcome = bench::measure(all[i], report.quick, runs, where, [] { return g_interrupted != 0; });
@@ -76,6 +81,7 @@ Report measure_all(const BenchOptions& options, std::string command) {
     }
     report.interrupted = g_interrupted != 0;
     for (const bench::Goal& goal : bench::goals()) {
+        if (!is_wanted(goal.suite)) continue;
         report.rows.push_back(bench::judge(goal, report.outcomes.find(goal.suite)->second));
     }
     return report;
@@ -108,6 +114,7 @@ void show_table(const Report& report) {
     print("{}, {} x {}, {}, {}, load {:.2f}\n", on.date, on.processors, on.processor, on.memory, on.kernel,
           on.load);
     for (const bench::Suite& suite : bench::suites()) {
+        if (!report.outcomes.contains(suite.id)) continue;
         print("\n{}{}{}\n", paint.bold(), suite.title, paint.off());
         for (const Row& row : report.rows) {
             if (row.goal->suite != suite.id) continue;

@@ -25,6 +25,26 @@ constexpr std::array<std::string_view, 12> kDecided{
     "kernel",       "initrd",     "cmdline",       "builtin", "memory", "cpus", "memory-encryption",
     "clear-window", "seal-after", "memory-cipher", "vtpm",    "console"};
 
+/// libvirt says these three of every domain: what was signed may be said again.
+bool says_the_same(std::string_view name, const std::string& value, const std::string& was_signed) {
+    if (name == "memory") return parse_size(value) == parse_size(was_signed);
+    return (name == "cpus" || name == "console") && value == was_signed;
+}
+
+void check_said(const Settings& settings, const attest::BundleManifest& manifest) {
+    for (const auto& [name, values] : settings) {
+        if (std::ranges::find(kDecided, name) == kDecided.end()) continue;
+        const auto found = manifest.settings.find(name);
+        const std::string was_signed = found == manifest.settings.end() ? std::string{} : found->second;
+        if (says_the_same(name, values.back(), was_signed)) continue;
+        throw Failure{Code::BundleDecides,
+                      fmt::format("--{} {} is given beside a bundle{}{}", name, printable(values.back()),
+                                  was_signed.empty() ? "" : " that has ", printable(was_signed)),
+                      "that is one of the things that whoever signed the bundle has decided",
+                      "leave it out; holdfast bundle inspect shows what is decided"};
+    }
+}
+
 [[noreturn]] void unusable(const std::string& directory, std::string why, std::string fix) {
     throw Failure{Code::Bundle, fmt::format("the bundle '{}' cannot be used", printable(directory)),
                   std::move(why), std::move(fix)};
@@ -107,16 +127,9 @@ std::optional<Bundle> take_bundle(Settings& flags, Settings& file) {
         throw Failure{Code::Usage, "--bundle-key is given without --bundle", "there is nothing that it signs",
                       "add --bundle DIR, or leave it out"};
     }
-    for (const auto* settings : {&flags, &file}) {
-        for (const auto& [name, values] : *settings) {
-            if (std::ranges::find(kDecided, name) == kDecided.end()) continue;
-            throw Failure{Code::BundleDecides, fmt::format("--{} is given beside a bundle", name),
-                          "that is one of the things that whoever signed the bundle has decided",
-                          "leave it out; holdfast bundle inspect shows what is decided"};
-        }
-    }
     const std::string directory = (given ? given : written).mapped().back();
     Bundle bundle = open_bundle(directory, trusted_keys(flags, file));
+    for (const auto* settings : {&flags, &file}) check_said(*settings, bundle.manifest);
     for (const auto& [name, value] : bundle.manifest.settings) {
         if (std::ranges::find(kDecided, name) == kDecided.end()) {
             unusable(directory,

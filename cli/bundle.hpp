@@ -30,8 +30,8 @@ struct Bundle {
 /// A file of a bundle, or HF-0212.
 [[nodiscard]] std::string read_bundle_file(const std::string& directory, const char* name, std::size_t most);
 
-/// If the settings name a bundle, takes it and its keys out of them and puts what it decides in. Settings
-/// that it decides must not be given beside it (HF-0214). Throws HF-0212 where no trusted key has signed it.
+/// If the settings name a bundle, takes it and its keys out of them and puts what it decides in. What is
+/// said beside it must not be said otherwise (HF-0214). Throws HF-0212 where no trusted key has signed it.
 [[nodiscard]] std::optional<Bundle> take_bundle(Settings& flags, Settings& file);
 /// Makes `shape` one of this bundle. Throws HF-0214 if the VM would be of another shape than was signed.
 void hold_to_bundle(Shape& shape, Bundle bundle);

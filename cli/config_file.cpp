@@ -112,11 +112,18 @@ Settings read_config(const std::string& path) {
                        fmt::format("the value of '{}' has the wrong type", row->name),
                        fmt::format("give {}", type_words(row->kind)));
         }
-        for (const std::string& value : values) {
-            settings[std::string{row->name}].push_back(from_directory(directory, row->path, value));
-        }
+        settings[std::string{row->name}] = values;
     }
+    start_paths_at(directory, settings);
     return settings;
+}
+
+void start_paths_at(const std::filesystem::path& directory, Settings& settings) {
+    for (const Setting& setting : setting_table()) {
+        const auto found = settings.find(setting.name);
+        if (found == settings.end()) continue;
+        for (std::string& value : found->second) value = from_directory(directory, setting.path, value);
+    }
 }
 
 }  // namespace holdfast::cli

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast device list|explain|bind|unbind
-#include <cerrno>
-#include <chrono>
+#include <charconv>
+#include <ctime>
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +12,8 @@
 #include "cli/error.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
+#include "cli/qmp.hpp"
+#include "cli/state.hpp"
 #include "iommu/host/sysfs.hpp"
 
 namespace holdfast::cli {
@@ -114,6 +117,60 @@ int explain_device(const DeviceFacts& device, const Verdict& verdict, bool json)
     return 0;
 }
 
+std::uint64_t iova_of(const std::string& text) {
+    const bool hex = text.starts_with("0x");
+    const char* const end = text.data() + text.size();
+    std::uint64_t iova = 0;
+    const auto read = std::from_chars(text.data() + (hex ? 2 : 0), end, iova, hex ? 16 : 10);
+    // Addresses of devices end far below; QMP has signed numbers.
+    if (read.ec == std::errc{} && read.ptr == end && iova >> 63 == 0) return iova;
+    throw Failure{Code::Usage, fmt::format("'{}' is not an address", printable(text)),
+                  "a device's address is a number below 2^63", "give for example 0xfffff000"};
+}
+
+std::string time_words(std::uint64_t at_ms) {
+    return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(at_ms / 1000)),
+                       at_ms % 1000);
+}
+
+/// One line of what query-device-grants said. Throws what nlohmann throws: the VMM's answer is not trusted.
+void print_grant(const nlohmann::json& grant, std::uint64_t iova) {
+    const std::string device = printable(grant.at("device").get<std::string>());
+    if (!grant.at("mapped").get<bool>()) {
+        print("{}: nothing at {:#x}: whatever it does there is refused\n", device, iova);
+        return;
+    }
+    const auto start = grant.at("start").get<std::uint64_t>();
+    const auto target = grant.at("target").get<std::uint64_t>();
+    print("{}: {:#x} is guest memory {:#x}\n"
+          "  granted by the guest at {}: {:#x} bytes from {:#x} on, {}\n"
+          "  allowed by rule {} of the policy\n",
+          device, iova, target + (iova - start), time_words(grant.at("granted-at-ms").get<std::uint64_t>()),
+          grant.at("size").get<std::uint64_t>(), start,
+          grant.at("writable").get<bool>() ? "to read and write" : "to read",
+          grant.at("rule").get<std::uint64_t>());
+}
+
+int explain_address(const DeviceOptions& options, const std::string& state_dir) {
+    const std::uint64_t iova = iova_of(options.iova);
+    const FoundVm vm = find_living_vm(state_dir, options.address);
+    QmpClient qmp{vm.record.qmp_socket};
+    const nlohmann::json grants = qmp.execute("query-device-grants", {{"iova", iova}});
+    if (options.json) {
+        print_json(grants);
+        return 0;
+    }
+    try {
+        if (grants.empty()) print("{} has no device of this host\n", vm.record.name);
+        for (const auto& grant : grants) print_grant(grant, iova);
+    } catch (const nlohmann::json::exception&) {
+        throw Failure{Code::Control,
+                      fmt::format("the VM '{}' gave an answer that makes no sense", vm.record.name),
+                      "its devices are not described as they should be", "end it; report this"};
+    }
+    return 0;
+}
+
 int bind_device(const iommu::host::Sysfs& host, const DeviceFacts& device, const Verdict& verdict,
                 DeviceAudit audit) {
     if (!verdict.allowed()) {
@@ -152,6 +209,11 @@ int unbind_device(const iommu::host::Sysfs& host, const DeviceFacts& device, Dev
 
 int run_device(const DeviceOptions& options, const std::string& state_dir) {
     if (options.action == "audit") return show_audit(options, state_dir);
+    if (!options.iova.empty()) {
+        if (options.action == "explain") return explain_address(options, state_dir);
+        throw Failure{Code::Usage, "an address is given to an action that has no use for it",
+                      "only explain answers what is at an address", "leave it out"};
+    }
     const iommu::host::Sysfs host;
     if (options.action == "unbind") {
         return unbind_device(host, facts_of(host, options.address), DeviceAudit{state_dir});

@@ -15,6 +15,8 @@
 #include "cli/error.hpp"
 #include "cli/output.hpp"
 #include "cli/poll_set.hpp"
+#include "cli/soon.hpp"
+#include "iommu/domain.hpp"
 
 namespace holdfast::cli {
 namespace {
@@ -34,11 +36,16 @@ iommu::AuditLog open_log(const std::string& path) {
     std::error_code failed;
     std::filesystem::create_directories(directory, failed);
     if (!failed) std::filesystem::permissions(directory, std::filesystem::perms::owner_all, failed);
-    UniqueFd file{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
-    if (!file) unusable(path, os_error("open"));
-    auto log = iommu::AuditLog::open(std::move(file));
-    if (!log) unusable(path, log.error());
-    return std::move(*log);
+    std::optional<Result<iommu::AuditLog>> log;
+    // Another VM's supervisor holds the lock for as long as it writes some lines.
+    static_cast<void>(soon([&] {
+        UniqueFd file{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
+        if (!file) unusable(path, os_error("open"));
+        log.emplace(iommu::AuditLog::open(std::move(file)));
+        return log->has_value() || log->error().os_errno != EWOULDBLOCK;
+    }));
+    if (!*log) unusable(path, log->error());
+    return std::move(**log);
 }
 
 std::vector<iommu::AuditLine> read_lines(const std::string& path, const UniqueFd& file) {
@@ -93,6 +100,35 @@ void DeviceAudit::note(std::string_view what, std::string_view device, std::stri
     const auto noted = log_.append({.what = what, .device = device, .why = why, .mapping = {}},
                                    static_cast<std::uint64_t>(at));
     if (!noted) unusable(path_, noted.error());
+}
+
+void DeviceAudit::note_all(std::span<const vmm::DeviceEvent> events,
+                           const std::vector<vmm::DeviceShape>& devices, std::uint64_t left_out) {
+    using Kind = vmm::DeviceEvent::Kind;
+    log_.leave_out(left_out);
+    for (const vmm::DeviceEvent& event : events) {
+        if (event.device >= devices.size()) continue;
+        const vmm::DeviceShape& device = devices[event.device];
+        std::string_view what;
+        switch (event.kind) {
+            case Kind::Granted: what = "granted"; break;
+            case Kind::Refused: what = "refused"; break;
+            case Kind::Revoked: what = "revoked"; break;
+        }
+        const auto noted = log_.append(
+            {.what = what,
+             .device = device.address,
+             .why = event.kind == Kind::Refused ? iommu::refusal_name(static_cast<iommu::Refusal>(event.why))
+                                                : std::string_view{},
+             .mapping =
+                 iommu::Mapping{.start = iommu::Iova{event.iova},
+                                .size = event.size,
+                                .target = GuestAddr{event.target},
+                                .rule = device.rule + 1,
+                                .access = event.writable ? iommu::Access::ReadWrite : iommu::Access::Read}},
+            event.at_ms);
+        if (!noted) unusable(path_, noted.error());
+    }
 }
 
 int show_audit(const DeviceOptions& options, const std::string& state_dir) {

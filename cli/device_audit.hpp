@@ -3,11 +3,14 @@
 // /var/lib/holdfast.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cli/options.hpp"
 #include "iommu/audit.hpp"
+#include "vmm/launch.hpp"
 
 namespace holdfast::cli {
 
@@ -17,6 +20,10 @@ public:
     explicit DeviceAudit(const std::string& state_dir);
     /// Throws HF-0705: what cannot be recorded is not done.
     void note(std::string_view what, std::string_view device, std::string_view why);
+
+    /// What a guest caused, and how much of it was left out before. Throws HF-0705.
+    void note_all(std::span<const vmm::DeviceEvent> events, const std::vector<vmm::DeviceShape>& devices,
+                  std::uint64_t left_out);
 
 private:
     std::string path_;

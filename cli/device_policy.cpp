@@ -89,9 +89,21 @@ private:
             rule_.ats = value<bool>(key, node, "true or false");
         } else if (key == "pri") {
             rule_.pri = value<bool>(key, node, "true or false");
+        } else if (key == "p2p") {
+            if (value<bool>(key, node, "false")) {
+                bad_policy(path_, node.source(), "no device reaches another one here: p2p cannot be true",
+                           "say p2p = false, or leave it out");
+            }
+        } else if (key == "isolation") {
+            if (value<std::string>(key, node, "\"group\"") != "group") {
+                bad_policy(
+                    path_, node.source(),
+                    "a device is alone in its IOMMU group, or it is not handed over: no other isolation",
+                    "say isolation = \"group\", or leave it out");
+            }
         } else {
             bad_policy(path_, node.source(), fmt::format("the key '{}' is not known", printable(key)),
-                       "the keys are address, ids, max_bytes, max_mappings, ats and pri");
+                       "the keys are address, ids, max_bytes, max_mappings, ats, pri, p2p and isolation");
         }
     }
     template <typename T>

@@ -31,6 +31,10 @@ constexpr std::array kCodes{
             "verified."},
     CodeRow{Code::Policy, "policy unusable",
             "The policy given to holdfast verify is not TOML, has an unknown key, or trusts nobody."},
+    CodeRow{Code::Broker, "broker not started",
+            "The broker's configuration, a secret, a key or the log cannot be used, or its address is taken. "
+            "Nothing "
+            "was released."},
     CodeRow{Code::Kernel, "kernel unusable", "The file given to --kernel cannot be opened."},
     CodeRow{Code::Initrd, "initrd unusable", "The file given to --initrd cannot be opened."},
     CodeRow{Code::Disk, "disk unusable",
@@ -54,6 +58,8 @@ constexpr std::array kCodes{
             "This host has launched a bundle of that name and key with a higher security version."},
     CodeRow{Code::BundleDecides, "not as the bundle was signed",
             "A flag says what the bundle decides, or the VM would be of another shape than was signed."},
+    CodeRow{Code::Image, "image not made",
+            "A file that was to go into the image cannot be read, or a module or name cannot be in it."},
     CodeRow{Code::KvmMissing, "no KVM", "/dev/kvm does not exist or does not answer as KVM does."},
     CodeRow{Code::KvmRights, "no rights on KVM", "This user may not open /dev/kvm."},
     CodeRow{Code::Programs, "programs missing",
@@ -84,6 +90,8 @@ constexpr std::array kCodes{
             "The guest ignored the power button until the deadline; the VM was then ended hard."},
     CodeRow{Code::Console, "console unusable",
             "The console has a client already, or this VM's console cannot be reached."},
+    CodeRow{Code::Agent, "the agent does not answer",
+            "No holdfast-agent answers in the guest, or what it answers means nothing."},
     CodeRow{
         Code::VtpmState, "vTPM state unusable",
         "The state file is damaged, cut, another vTPM's, or sealed with another key. It was left untouched, "
@@ -114,7 +122,10 @@ constexpr std::array kCodes{
     CodeRow{Code::DeviceDriver, "the device did not change its driver",
             "The kernel refused to take it from one driver, or to give it to the other."},
     CodeRow{Code::AuditLog, "audit log unusable",
-            "It cannot be written, is full, or was changed; without it no device is bound."},
+            "It cannot be written, is full, or was changed; without it no device is bound, and no VM with "
+            "one goes on."},
+    CodeRow{Code::DeviceOpen, "the device cannot be opened",
+            "VFIO refused: another VM has it, its group is not wholly with vfio-pci, or this user may not."},
     CodeRow{Code::Adapter, "the domain is not started",
             "holdfast-qemu found something in libvirt's command line that Holdfast does not have, or the VM "
             "could "

@@ -23,6 +23,7 @@ enum class Code : std::uint16_t {
     Tier = 107,
     Evidence = 108,
     Policy = 109,
+    Broker = 110,
     Kernel = 201,
     Initrd = 202,
     Disk = 203,
@@ -36,6 +37,7 @@ enum class Code : std::uint16_t {
     Bundle = 212,
     BundleOld = 213,
     BundleDecides = 214,
+    Image = 215,
     KvmMissing = 301,
     KvmRights = 302,
     Programs = 303,
@@ -53,6 +55,7 @@ enum class Code : std::uint16_t {
     Rights = 406,
     Stubborn = 407,
     Console = 408,
+    Agent = 409,
     VtpmState = 501,
     VtpmExists = 502,
     NoSuchVtpm = 503,
@@ -71,6 +74,7 @@ enum class Code : std::uint16_t {
     DeviceRefused = 703,
     DeviceDriver = 704,
     AuditLog = 705,
+    DeviceOpen = 706,
     Adapter = 801,  ///< said by holdfast-qemu
 };
 

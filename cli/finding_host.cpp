@@ -12,8 +12,10 @@
 
 #include "cli/error.hpp"
 #include "cli/finding.hpp"
+#include "cli/locked_memory.hpp"
 #include "cli/output.hpp"
 #include "cli/resources.hpp"
+#include "cli/shape.hpp"
 #include "sys/sandbox/probe.hpp"
 
 namespace holdfast::cli {
@@ -43,23 +45,42 @@ void look_at_kernel(Findings& out) {
          .fix = enough ? "" : "use a newer kernel"});
 }
 
-std::string limit_words(rlim_t value, bool bytes) {
-    if (value == RLIM_INFINITY) return "unlimited";
-    return bytes ? size_words(value) : fmt::to_string(value);
+std::string limit_words(rlim_t value) { return value == RLIM_INFINITY ? "unlimited" : fmt::to_string(value); }
+
+/// Of a guest of the default size, as a launch would find it.
+void look_at_locked_memory(Findings& out) {
+    const std::uint64_t guest = Shape{}.memory_bytes;
+    rlimit limit{};
+    ::getrlimit(RLIMIT_MEMLOCK, &limit);
+    const std::string may =
+        limit.rlim_max == RLIM_INFINITY ? "unlimited" : "at most " + size_words(limit.rlim_max);
+    Finding finding{.group = kHost, .id = "memlock", .title = "locked memory"};
+    const auto way = keep_from_swap(guest);
+    if (!way) {
+        finding.health = Health::Warn;
+        finding.detail = fmt::format("{}; an encrypted guest of {} needs {}", may, size_words(guest),
+                                     size_words(to_be_locked(guest)));
+        finding.fix =
+            "meson install puts a limits.d file in place for the group kvm; log in again after that";
+    } else if (*way == KeepFromSwap::File) {
+        finding.detail = may + ": guest memory is a file on a tmpfs without swap instead";
+    } else {
+        finding.detail = "enough for an encrypted guest of " + size_words(guest);
+    }
+    out.push_back(std::move(finding));
 }
 
-void look_at_limit(Findings& out, const char* id, const char* title, int resource, rlim_t wanted, bool bytes,
-                   const char* fix) {
+void look_at_open_files(Findings& out) {
+    constexpr rlim_t kWanted = 1024;
     rlimit limit{};
-    ::getrlimit(static_cast<__rlimit_resource>(resource), &limit);
-    const bool enough = limit.rlim_cur >= wanted;
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    const bool enough = limit.rlim_cur >= kWanted;
     out.push_back({.group = kHost,
-                   .id = id,
-                   .title = title,
+                   .id = "nofile",
+                   .title = "open files",
                    .health = enough ? Health::Ok : Health::Warn,
-                   .detail = fmt::format("{}; {} wanted", limit_words(limit.rlim_cur, bytes),
-                                         limit_words(wanted, bytes)),
-                   .fix = enough ? "" : fix});
+                   .detail = fmt::format("{}; {} wanted", limit_words(limit.rlim_cur), kWanted),
+                   .fix = enough ? "" : "ulimit -n 1024"});
 }
 
 void look_at_cgroup(Findings& out) {
@@ -125,9 +146,8 @@ std::optional<std::string> first_line(const std::string& path) {
 void look_at_surroundings(Findings& out) {
     look_at_jail(out);
     look_at_kernel(out);
-    look_at_limit(out, "memlock", "locked memory", RLIMIT_MEMLOCK, 64ULL << 20, true,
-                  "raise it: meson install puts a limits.d file in place; the tier software will need it");
-    look_at_limit(out, "nofile", "open files", RLIMIT_NOFILE, 1024, false, "ulimit -n 1024");
+    look_at_locked_memory(out);
+    look_at_open_files(out);
     look_at_cgroup(out);
     look_at_programs(out);
 }

@@ -140,7 +140,7 @@ Result<void> try_software_tier() {
     if (!device) return os_error("open /dev/userfaultfd");
     constexpr std::array<memcrypt::GuestMemory::Range, 1> kRange{{{GuestAddr{0}, 256 * kPageSize}}};
     const auto memory = HF_TRY(memcrypt::GuestMemory::create_software(
-        kRange, device, {}, {.window_bytes = memcrypt::software::Window::kMinPages * kPageSize}));
+        kRange, device, {}, {}, {.window_bytes = memcrypt::software::Window::kMinPages * kPageSize}));
     constexpr std::uint64_t kWord = 0x6b656c70;
     HF_TRY(memory.write_value(GuestAddr{kPageSize}, kWord));
     HF_TRY(memory.seal_all());

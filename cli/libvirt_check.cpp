@@ -2,7 +2,6 @@
 // holdfast libvirt check: what usually stands between libvirt and a Holdfast domain, and the fix of each.
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 
 #include <fmt/format.h>
 #include <pwd.h>
@@ -11,28 +10,16 @@
 
 #include "cli/error.hpp"
 #include "cli/finding.hpp"
+#include "cli/libvirt_conf.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/resources.hpp"
+#include "libvirt/environment.hpp"
 
 namespace holdfast::cli {
 namespace {
 
 constexpr const char* kGroup = "libvirt";
-
-// A setting of qemu.conf, as far as a line says NAME = VALUE; empty: the default.
-std::string configured(const std::string& file, std::string_view name) {
-    std::ifstream lines{file};
-    std::string value;
-    for (std::string line; std::getline(lines, line);) {
-        const std::size_t equals = line.find('=');
-        const std::size_t start = line.find_first_not_of(" \t");
-        if (equals == std::string::npos || line.compare(start, name.size(), name) != 0) continue;
-        value = line.substr(equals + 1);
-        std::erase_if(value, [](char c) { return c == ' ' || c == '\t' || c == '"'; });
-    }
-    return value;
-}
 
 bool any_exists(std::initializer_list<const char*> paths) {
     return std::ranges::any_of(paths, [](const char* path) { return ::access(path, X_OK) == 0; });
@@ -76,10 +63,8 @@ void look_at_path(Findings& out, const std::string& emulator) {
 }
 
 void look_at_user(Findings& out) {
-    const std::string conf = "/etc/libvirt/qemu.conf";
-    std::string user = configured(conf, "user");
-    if (user.empty()) user = "libvirt-qemu";
-    if (user == "root" || user == "+0") {
+    const std::string user = domain_user();
+    if (user == "root") {
         out.push_back({.group = kGroup,
                        .id = "user",
                        .title = "user of domains",
@@ -87,34 +72,35 @@ void look_at_user(Findings& out) {
         return;
     }
     const passwd* const entry = ::getpwnam(user.c_str());
-    std::string runtime = "/run/holdfast";
     struct stat status{};
     const bool writes =
-        entry != nullptr && ::stat(runtime.c_str(), &status) == 0 && status.st_uid == entry->pw_uid;
+        entry != nullptr && ::stat(libvirt::kStateDir, &status) == 0 && status.st_uid == entry->pw_uid;
     out.push_back(
         {.group = kGroup,
          .id = "user",
          .title = "user of domains",
          .health = writes ? Health::Ok : Health::Missing,
-         .detail = fmt::format("{} {} {}", user, writes ? "owns" : "may not write", runtime),
-         .fix = writes ? ""
-                       : fmt::format("install -d -o {} -m 0700 {}; or HOLDFAST_STATE_DIR in the domain", user,
-                                     runtime)});
+         .detail = fmt::format("{} {} {}", user, writes ? "owns" : "does not own", libvirt::kStateDir),
+         .fix = writes ? "" : "holdfast libvirt install; or HOLDFAST_STATE_DIR in the domain"});
 }
 
 void look_at_confinement(Findings& out) {
-    const std::string driver = configured("/etc/libvirt/qemu.conf", "security_driver");
-    const bool apparmor = ::access("/sys/kernel/security/apparmor/profiles", F_OK) == 0;
-    const bool selinux = ::access("/sys/fs/selinux/enforce", F_OK) == 0;
-    const bool confined = driver != "none" && (apparmor || selinux);
+    const bool off = qemu_conf("security_driver") == "none";
+    const bool apparmor = !off && ::access("/sys/kernel/security/apparmor/profiles", F_OK) == 0;
+    const bool selinux = !off && ::access("/sys/fs/selinux/enforce", F_OK) == 0;
+    const bool allowed = !selinux && ::access(kAppArmorPiece, F_OK) == 0;
+    const bool stands = (apparmor || selinux) && !allowed;
     out.push_back(
         {.group = kGroup,
          .id = "confinement",
          .title = "AppArmor, SELinux",
-         .health = confined ? Health::Warn : Health::Ok,
-         .detail = confined ? "libvirt's profile for emulators does not let holdfast-qemu start its processes"
-                            : "do not confine emulators",
-         .fix = confined ? "<seclabel type='none'/> in the domain; Holdfast's own jails stay" : ""});
+         .health = stands ? Health::Warn : Health::Ok,
+         .detail = stands ? "libvirt's profile for emulators does not let holdfast-qemu start its processes"
+                   : apparmor ? "libvirt's AppArmor profile lets holdfast-qemu work"
+                              : "do not confine emulators",
+         .fix = !stands   ? ""
+                : selinux ? "<seclabel type='none'/> in the domain; Holdfast's own jails stay"
+                          : "holdfast libvirt install"});
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast libvirt domain: the flags of `run` as domain XML, for virsh define.
+#include <filesystem>
+
 #include <fmt/format.h>
 
+#include "cli/bundle.hpp"
 #include "cli/error.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
@@ -14,7 +17,7 @@ namespace {
 
 std::string boot_xml(const Shape& shape) {
     std::string out = "  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n";
-    if (!shape.kernel.empty()) {
+    if (!shape.kernel.empty() && !shape.bundle) {
         out += fmt::format("    <kernel>{}</kernel>\n", escaped(shape.kernel));
         if (!shape.initrd.empty()) out += fmt::format("    <initrd>{}</initrd>\n", escaped(shape.initrd));
         if (!shape.cmdline.empty()) out += fmt::format("    <cmdline>{}</cmdline>\n", escaped(shape.cmdline));
@@ -56,9 +59,22 @@ std::string net_xml(const Shape& shape) {
                        mac, escaped(shape.tap));
 }
 
+// holdfast device bind has judged them and given them to vfio-pci: nothing is left for libvirt to manage.
+std::string hostdevs_xml(const Shape& shape) {
+    std::string out;
+    for (const std::string& address : shape.devices) {
+        const std::string_view at{address};  // 0000:01:00.0
+        out += fmt::format("    <hostdev mode='subsystem' type='pci' managed='no'>\n      <source>\n"
+                           "        <address domain='0x{}' bus='0x{}' slot='0x{}' function='0x{}'/>\n"
+                           "      </source>\n    </hostdev>\n",
+                           at.substr(0, 4), at.substr(5, 2), at.substr(8, 2), at.substr(11));
+    }
+    return out;
+}
+
 std::string devices_xml(const Shape& shape, const std::string& emulator) {
     std::string out = fmt::format("  <devices>\n    <emulator>{}</emulator>\n", escaped(emulator));
-    out += disks_xml(shape) + net_xml(shape);
+    out += disks_xml(shape) + net_xml(shape) + hostdevs_xml(shape);
     out += shape.console == ConsoleKind::Serial
                ? "    <serial type='pty'/>\n"
                : "    <console type='pty'>\n      <target type='virtio'/>\n    </console>\n";
@@ -75,7 +91,7 @@ std::string devices_xml(const Shape& shape, const std::string& emulator) {
 }
 
 // What has no words of libvirt's own.
-std::string environment_xml(const Settings& settings, const Shape& shape, const std::string& state_dir) {
+std::string environment_xml(const Settings& said, const Shape& shape, const std::string& state_dir) {
     std::string out;
     const auto add = [&out](std::string_view name, std::string_view value) {
         out += fmt::format("    <qemu:env name='{}' value='{}'/>\n", name, escaped(value));
@@ -85,8 +101,12 @@ std::string environment_xml(const Settings& settings, const Shape& shape, const 
             if (!state_dir.empty()) add(variable.name, state_dir);
             continue;
         }
-        const auto found = settings.find(variable.flag);
-        if (found == settings.end() || found->second.empty()) continue;
+        const auto found = said.find(variable.flag);
+        if (found == said.end() || found->second.empty()) continue;
+        if (found->second.size() > 1) {
+            throw Failure{Code::Value, fmt::format("--{} is given more than once", variable.flag),
+                          fmt::format("{} holds one", variable.name), "leave out the others"};
+        }
         const std::string& value = found->second.back();
         if (variable.flag == "cmdline" && !shape.builtin) continue;
         if (variable.flag == "vtpm" && (!shape.vtpm || !shape.vtpm_socket.empty())) continue;
@@ -98,10 +118,16 @@ std::string environment_xml(const Settings& settings, const Shape& shape, const 
 }  // namespace
 
 int print_domain(const LibvirtDomainOptions& options, const std::string& state_dir) {
-    const Settings file = options.config.empty() ? Settings{} : read_config(options.config);
-    const Shape shape = resolve(options.settings, file);
-    Settings settings = options.settings;
-    settings.insert(file.begin(), file.end());
+    Settings flags = options.settings;
+    Settings file = options.config.empty() ? Settings{} : read_config(options.config);
+    // libvirt starts domains from a directory of its own.
+    for (Settings* const settings : {&flags, &file})
+        start_paths_at(std::filesystem::current_path(), *settings);
+    Settings said = flags;
+    said.insert(file.begin(), file.end());
+    auto bundle = take_bundle(flags, file);
+    Shape shape = resolve(flags, file);
+    if (bundle) hold_to_bundle(shape, std::move(*bundle));
     const std::string emulator =
         options.emulator.empty() ? program_beside("holdfast-qemu") : options.emulator;
     print("<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n"
@@ -109,7 +135,7 @@ int print_domain(const LibvirtDomainOptions& options, const std::string& state_d
           "  <features>\n    <acpi/>\n  </features>\n{}{}{}</domain>\n",
           shape.name, shape.memory_bytes >> 20, shape.cpus, boot_xml(shape),
           shape.on_reboot == OnReboot::Exit ? "  <on_reboot>destroy</on_reboot>\n" : "",
-          devices_xml(shape, emulator), environment_xml(settings, shape, state_dir));
+          devices_xml(shape, emulator), environment_xml(said, shape, state_dir));
     return 0;
 }
 

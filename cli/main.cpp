@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast: reads the command line, does the one verb, and is the one place that prints failures.
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <new>
 
@@ -12,19 +11,7 @@
 namespace holdfast::cli {
 namespace {
 
-// Flags of design §7 whose part of Holdfast is not there yet: said plainly instead of "unknown".
-constexpr std::array<std::string_view, 1> kNotBuilt{"--device"};
-
 [[noreturn]] void wrong_usage(const CLI::App& app, int argc, char** argv, const CLI::ParseError& error) {
-    for (int i = 1; i < argc; ++i) {
-        const std::string_view word{argv[i]};
-        const std::string_view flag = word.substr(0, word.find('='));
-        if (flag == "--") break;
-        if (std::ranges::find(kNotBuilt, flag) == kNotBuilt.end()) continue;
-        throw Failure{Code::NotBuilt, fmt::format("{} cannot be used yet", flag),
-                      "the part of Holdfast that it belongs to is not built in this version",
-                      "leave it out; the README's table of states says what is there"};
-    }
     if (app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-') {
         std::vector<std::string> verbs;
         for (const CLI::App* const each : app.get_subcommands([](const CLI::App*) { return true; })) {
@@ -61,12 +48,17 @@ struct Dispatch {
     int operator()(const VtpmRemoveOptions& options) const { return remove_vtpm(options, state_dir); }
     int operator()(const VerifyOptions& options) const { return verify(options); }
     int operator()(const EnrollOptions& options) const { return enroll(options, state_dir); }
+    int operator()(const BrokerOptions& options) const { return run_broker(options); }
     int operator()(const AttestOptions& options) const { return attest_vm(options, state_dir); }
     int operator()(const AnchorOptions& options) const { return run_anchor(options, state_dir); }
     int operator()(const BenchOptions& options) const { return run_bench(options); }
+    int operator()(const AgentOptions& options) const { return run_agent(options, state_dir); }
+    int operator()(const ImageOptions& options) const { return make_image(options); }
     int operator()(const BundleOptions& options) const { return run_bundle(options); }
     int operator()(const LibvirtDomainOptions& options) const { return print_domain(options, state_dir); }
     int operator()(const LibvirtCheckOptions& options) const { return check_libvirt(options); }
+    int operator()(const LibvirtInstallOptions& options) const { return install_libvirt(options); }
+    int operator()(const LibvirtHookOptions& options) const { return judge_domain(options, state_dir); }
     int operator()(const DeviceOptions& options) const { return run_device(options, state_dir); }
 };
 

@@ -37,6 +37,7 @@ std::optional<MemoryView> read_memory_view(const nlohmann::json& answer) {
         now.fault_latency = faults.at("latency-ns-log2");
         now.ahead = answer.at("prefetch").at("opened");
         now.ahead_useful = answer.at("prefetch").at("useful");
+        now.neighbours = answer.at("prefetch").at("neighbours");
         now.opened = answer.at("cipher").at("opened");
         now.pages_sealed = answer.at("cipher").at("sealed");
         now.seal_nanoseconds = answer.at("cipher").at("seal-ns");

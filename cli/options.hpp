@@ -86,7 +86,8 @@ struct AnchorOptions {
 
 struct DeviceOptions {
     std::string action;
-    std::string address;
+    std::string address;  ///< or a VM's name
+    std::string iova;
     std::string policy;
     bool follow = false;
     bool json = false;
@@ -98,6 +99,7 @@ struct BenchOptions {
     std::string html;
     std::string json;
     std::string compare;
+    std::vector<std::string> suites;  ///< empty: all
 };
 
 struct BundleOptions {
@@ -138,6 +140,16 @@ struct LibvirtCheckOptions {
     std::string emulator;
 };
 
+struct LibvirtInstallOptions {
+    std::string emulator;
+    bool yes = false;     ///< change it, do not only show it
+    bool remove = false;  ///< take back what was installed
+};
+
+struct LibvirtHookOptions {
+    std::string policy;
+};
+
 struct VerifyOptions {
     std::string file;
     std::string format;
@@ -172,6 +184,35 @@ struct AttestOptions {
     std::string name;
     std::string nonce;
     std::string out;
+    std::string vtpm_quote;  ///< a file; empty: the host asks for one
+};
+
+struct BrokerOptions {
+    std::string config;
+    std::string listen = "127.0.0.1:8743";
+    std::string log;
+};
+
+struct ImageOptions {
+    std::string out;
+    std::string modules;  ///< /lib/modules/RELEASE
+    std::string agent;
+    std::string program;
+    std::vector<std::string> arguments;
+    std::vector<std::string> files;
+    std::vector<std::string> trees;
+    std::vector<std::string> more_modules;
+    std::vector<std::string> with;  ///< programs of this machine
+    std::string config;
+};
+
+struct AgentOptions {
+    std::string action;
+    std::string vsock;
+    std::string blobs;
+    std::string vm;      ///< whose evidence the guest may ask for; empty: none
+    std::string broker;  ///< address and port; empty: none
+    bool json = false;
 };
 
 struct Invocation {
@@ -180,7 +221,8 @@ struct Invocation {
                  ConsoleOptions, LogsOptions, StopOptions, KillOptions, DoctorOptions, VtpmCreateOptions,
                  VtpmListOptions, VtpmServeOptions, VtpmRemoveOptions, AnchorOptions, VerifyOptions,
                  DeviceOptions, BundleOptions, BenchOptions, LibvirtDomainOptions, LibvirtCheckOptions,
-                 AttestOptions, EnrollOptions>
+                 LibvirtInstallOptions, LibvirtHookOptions, AttestOptions, EnrollOptions, ImageOptions,
+                 AgentOptions, BrokerOptions>
         verb;
 };
 
@@ -202,11 +244,16 @@ int remove_vtpm(const VtpmRemoveOptions& options, const std::string& state_dir);
 int verify(const VerifyOptions& options);
 int enroll(const EnrollOptions& options, const std::string& state_dir);
 int attest_vm(const AttestOptions& options, const std::string& state_dir);
+int run_broker(const BrokerOptions& options);
 int run_anchor(const AnchorOptions& options, const std::string& state_dir);
 int run_bench(const BenchOptions& options);
+int run_agent(const AgentOptions& options, const std::string& state_dir);
+int make_image(const ImageOptions& options);
 int run_bundle(const BundleOptions& options);
 int print_domain(const LibvirtDomainOptions& options, const std::string& state_dir);
 int check_libvirt(const LibvirtCheckOptions& options);
+int install_libvirt(const LibvirtInstallOptions& options);
+int judge_domain(const LibvirtHookOptions& options, const std::string& state_dir);
 int run_device(const DeviceOptions& options, const std::string& state_dir);
 
 }  // namespace holdfast::cli

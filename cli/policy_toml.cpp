@@ -302,9 +302,16 @@ Status take_policy(const toml::table& root, Policy& policy) {
                                whole("freshness", "max_age", policy, number(policy.whole.max_age))};
     const std::array anchor{Key{"counter", number(policy.counter.at_least)},
                             Key{"orderly", flag(policy.counter.orderly)}};
-    tpm::ReferencePcrs guest;
+    VtpmPolicy& guest = policy.whole.vtpm;
     const std::array vtpm{
-        whole("vtpm", "pcrs", policy, pcrs(guest)),
+        whole("vtpm", "pcrs", policy, pcrs(guest.quote.pcrs)),
+        whole("vtpm", "quote", policy, required(guest.required)),
+        whole("vtpm", "event_log", policy, required(guest.quote.log_required)),
+        whole("vtpm", "ima", policy, required(guest.quote.ima_required)),
+        whole("vtpm", "measured_boot", policy, flag(guest.quote.measured_boot)),
+        whole("vtpm", "asked_by_guest", policy, flag(guest.by_guest)),
+        whole("vtpm", "ek", policy, byte_strings(guest.eks)),
+        whole("vtpm", "roots", policy, texts(policy.vtpm_roots)),
         whole("vtpm", "anchored", policy, flag(policy.whole.anchor.required)),
         whole("vtpm", "allow_gap", policy, flag(policy.whole.anchor.allow_gap)),
         whole("vtpm", "allow_reanchored", policy, flag(policy.whole.anchor.allow_reanchored))};
@@ -318,7 +325,11 @@ Status take_policy(const toml::table& root, Policy& policy) {
         Key{"tdx", [&](const toml::node& node) { return take_tdx(node, policy); }},
     };
     auto taken = take_table(root, tables);
-    policy.whole.guest_quote = !guest.empty();
+    // A demand on the quote is a demand for it.
+    guest.required = guest.required || !guest.quote.pcrs.empty() || guest.quote.log_required ||
+                     guest.quote.ima_required || guest.by_guest || !guest.eks.empty() ||
+                     !policy.vtpm_roots.empty();
+    guest.quote.hashes = policy.quote.hashes;
     return taken;
 }
 

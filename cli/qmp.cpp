@@ -33,8 +33,12 @@ QmpClient::QmpClient(const std::string& path, std::chrono::milliseconds limit) :
     execute("qmp_capabilities");
 }
 
-nlohmann::json QmpClient::execute(const std::string& command) {
-    const std::string text = nlohmann::json{{"execute", command}}.dump() + '\n';
+nlohmann::json QmpClient::execute(const std::string& command) { return execute(command, nlohmann::json{}); }
+
+nlohmann::json QmpClient::execute(const std::string& command, const nlohmann::json& arguments) {
+    nlohmann::json request{{"execute", command}};
+    if (!arguments.is_null()) request["arguments"] = arguments;
+    const std::string text = request.dump() + '\n';
     if (const auto sent = write_all(socket_, std::as_bytes(std::span{text})); !sent) {
         no_answer(path_, reason_of(sent.error()));
     }

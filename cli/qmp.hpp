@@ -18,6 +18,8 @@ public:
     explicit QmpClient(const std::string& path, std::chrono::milliseconds limit = std::chrono::seconds{5});
     /// The value of "return".
     nlohmann::json execute(const std::string& command);
+    /// The same with arguments, an object.
+    nlohmann::json execute(const std::string& command, const nlohmann::json& arguments);
 
 private:
     nlohmann::json next_message();

@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 #include "cli/bundle.hpp"
+#include "cli/device_open.hpp"
 #include "cli/error.hpp"
+#include "cli/locked_memory.hpp"
 #include "cli/output.hpp"
 #include "cli/soon.hpp"
 #include "guest_agent/builtin/image.hpp"
@@ -57,20 +59,34 @@ UniqueFd open_userfaultfd() {
                   error.os_errno == ENOENT ? "use a kernel from 6.1 on, built with userfaultfd" : kAccessFix};
 }
 
-/// Plaintext must not be swapped, so all of guest RAM may be locked. As much as the rights allow is asked for
-/// here; holdfast-vmm inherits it.
-void allow_locking(std::uint64_t memory_bytes) {
-    // Page table (0.66 %), keys, and room for the pages of the ciphers.
-    const rlim_t wanted = memory_bytes + memory_bytes / 100 + (1U << 20);
+/// What devices reach is pinned, once for each.
+std::uint64_t pinned_by(const std::vector<vmm::DeviceShape>& devices, std::uint64_t memory_bytes) {
+    std::uint64_t bytes = 0;
+    for (const vmm::DeviceShape& device : devices) bytes += std::min(device.max_bytes, memory_bytes);
+    return bytes;
+}
+
+[[noreturn]] void may_not_lock(const char* what, std::uint64_t wanted) {
     rlimit limit{};
-    if (::getrlimit(RLIMIT_MEMLOCK, &limit) < 0) expect(Result<void>{os_error("getrlimit")});
-    if (limit.rlim_cur >= wanted) return;
-    const rlimit raised{.rlim_cur = wanted, .rlim_max = std::max(limit.rlim_max, wanted)};
-    if (::setrlimit(RLIMIT_MEMLOCK, &raised) == 0) return;
-    throw Failure{Code::Memlock, "guest memory cannot be encrypted: not enough of it may be locked",
-                  fmt::format("the limit (ulimit -l) is {}, and {} are needed", size_words(limit.rlim_max),
+    ::getrlimit(RLIMIT_MEMLOCK, &limit);
+    throw Failure{Code::Memlock, what,
+                  fmt::format("the limit (ulimit -Hl) is {}, and {} are needed", size_words(limit.rlim_max),
                               size_words(wanted)),
                   kAccessFix};
+}
+
+/// What is asked for here is inherited by holdfast-vmm.
+KeepFromSwap allow_memory(const Shape& shape, const std::vector<vmm::DeviceShape>& devices) {
+    const std::uint64_t pinned = pinned_by(devices, shape.memory_bytes);
+    if (shape.tier == memcrypt::Tier::Software) {
+        if (const auto way = keep_from_swap(shape.memory_bytes, pinned)) return *way;
+        may_not_lock("guest memory cannot be encrypted: not enough of it may be locked",
+                     to_be_locked(shape.memory_bytes) + pinned);
+    }
+    if (pinned > 0 && !allow_locking(pinned)) {
+        may_not_lock("the device cannot be handed over: not enough guest memory may be locked", pinned);
+    }
+    return KeepFromSwap::Lock;
 }
 
 UniqueFd open_boot_file(Code code, const char* role, const std::string& path) {
@@ -269,10 +285,6 @@ UniqueFd listen_in_state(const std::string& path) {
 
 }  // namespace
 
-SocketFile::~SocketFile() {
-    if (!path_.empty()) ::unlink(path_.c_str());
-}
-
 vmm::LaunchConfig launch_config(const Shape& shape) {
     vmm::LaunchConfig config{.name = shape.name,
                              .memory_bytes = shape.memory_bytes,
@@ -287,6 +299,7 @@ vmm::LaunchConfig launch_config(const Shape& shape) {
     for (const DiskChoice& disk : shape.disks) config.disks.push_back({.read_only = disk.read_only});
     if (shape.net) config.net = vmm::NetShape{};
     if (shape.vsock) config.vsock_cid = shape.vsock->cid;
+    for (const std::string& address : shape.devices) config.devices.push_back({.address = address});
     config.vtpm = shape.vtpm;
     if (shape.bundle) {
         const auto& signer = shape.bundle->signer;
@@ -315,8 +328,9 @@ Resources open_resources(const Shape& shape, const StateDirectory& directory, co
     all.kvm = open_kvm();
     if (shape.tier == memcrypt::Tier::Software) {
         all.userfaultfd = open_userfaultfd();
-        allow_locking(shape.memory_bytes);
     }
+    all.devices = admit_devices(shape, state_dir);
+    all.keep_from_swap = allow_memory(shape, all.devices);
     all.kernel = open_kernel(shape);
     all.initrd = open_initrd(shape);
     for (const DiskChoice& disk : shape.disks) all.disks.push_back(open_disk(disk));

@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "cli/locked_memory.hpp"
 #include "cli/shape.hpp"
+#include "cli/socket_file.hpp"
 #include "cli/state.hpp"
 #include "cli/vtpm_process.hpp"
 #include "sys/fd.hpp"
@@ -16,34 +18,19 @@
 
 namespace holdfast::cli {
 
-/// A Unix socket's file, removed with its owner.
-class SocketFile {
-public:
-    SocketFile() noexcept = default;
-    explicit SocketFile(std::string path) noexcept : path_{std::move(path)} {}
-    SocketFile(SocketFile&& other) noexcept : path_{std::exchange(other.path_, {})} {}
-    SocketFile& operator=(SocketFile&& other) noexcept {
-        std::swap(path_, other.path_);
-        return *this;
-    }
-    ~SocketFile();
-    [[nodiscard]] const std::string& path() const noexcept { return path_; }
-
-private:
-    std::string path_;
-};
-
 /// Kept for the VM's whole life: a guest that reboots gets the same ones.
 struct Resources {
     UniqueFd kvm;
     UniqueFd userfaultfd;
+    KeepFromSwap keep_from_swap = KeepFromSwap::Lock;
     UniqueFd kernel;
     UniqueFd initrd;
     std::vector<io::Disk> disks;
     UniqueFd tap;
     io::NetKind net_kind = io::NetKind::Passt;
     std::optional<vmm::NetShape> net;
-    std::string passt;  ///< path of the program; empty: none
+    std::vector<vmm::DeviceShape> devices;  ///< judged; they are opened for each boot of the guest
+    std::string passt;                      ///< path of the program; empty: none
     UniqueFd vsock_listener;
     SocketFile vsock_file;
     std::optional<VtpmProcess> vtpm;  ///< the host's own for `--vtpm on`; it goes on over a guest's reboot

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast run: in the foreground the console, or detached with a supervisor in the background.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <ctime>
@@ -11,10 +12,12 @@
 
 #include "cli/bundle.hpp"
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/state.hpp"
 #include "cli/supervisor.hpp"
+#include "sys/pipe.hpp"
 #include "sys/sha2.hpp"
 #include "vmm/guest_load.hpp"
 
@@ -52,7 +55,7 @@ Record record_of(const Shape& shape, const StateDirectory& directory) {
             .console_socket = directory.file(kConsoleSocket)};
 }
 
-void say_protection(const Shape& shape) {
+void say_protection(const Shape& shape, const std::vector<vmm::DeviceShape>& devices) {
     std::string window;
     if (shape.tier == memcrypt::Tier::Software) {
         window = fmt::format(" (clear window {} of {})", size_words(shape.software.window_bytes),
@@ -60,6 +63,12 @@ void say_protection(const Shape& shape) {
     }
     print_error("holdfast: {}: memory encryption {}{}: {}\n", shape.name, memcrypt::tier_name(shape.tier),
                 window, memcrypt::tier_limit(shape.tier));
+    for (const vmm::DeviceShape& device : devices) {
+        print_error(
+            "holdfast: {}: {} reaches what the guest grants it, {} at most{}\n", shape.name, device.address,
+            size_words(std::min(device.max_bytes, shape.memory_bytes)),
+            shape.tier == memcrypt::Tier::Software ? ": these pages are not encrypted meanwhile" : "");
+    }
 }
 
 const char* end_words(EndReason reason) {
@@ -91,6 +100,7 @@ public:
     const Record& started(bool paused, const vmm::Started& how) {
         if (how.launch_digest) record_.launch_digest = hex(*how.launch_digest);
         record_.pcrs = pcr_texts(how.pcrs);
+        if (!how.event_log.empty()) write_file(directory_.file(kEventLog), how.event_log, 0600);
         record_.state = paused ? "paused" : "running";
         directory_.write_record(record_);
         return record_;
@@ -127,14 +137,14 @@ int run_foreground(const Shape& shape, const RunOptions& options, const std::str
     Bookkeeping book{shape, directory};
     End end;
     {
-        Supervisor supervisor{shape, resources, signals, [&](const vmm::Started& how) {
+        Supervisor supervisor{shape, resources, state_dir, signals, [&](const vmm::Started& how) {
                                   const Record& record = book.started(shape.paused, how);
                                   if (!report) return;
                                   const std::string words = to_json(record);
                                   expect(write_all(report, std::as_bytes(std::span{words})));
                                   report.reset();
                               }};
-        say_protection(shape);
+        say_protection(shape, resources.devices);
         supervisor.attach_console();
         end = supervisor.run();
     }
@@ -171,8 +181,8 @@ int supervise_detached(const Shape& shape, const RunOptions& options, const std:
     };
     std::uint32_t reboots = 0;
     try {
-        Supervisor supervisor{shape, resources, signals, started};
-        say_protection(shape);
+        Supervisor supervisor{shape, resources, state_dir, signals, started};
+        say_protection(shape, resources.devices);
         const End end = supervisor.run();
         reboots = supervisor.reboots();
         book.ended(end, static_cast<int>(end.reason), reboots);
@@ -186,10 +196,7 @@ int supervise_detached(const Shape& shape, const RunOptions& options, const std:
 
 // Returns in the background process with its exit status; leaves in the foreground one.
 int run_detached(const Shape& shape, const RunOptions& options, const std::string& state_dir) {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) < 0) expect(Result<void>{os_error("pipe")});
-    UniqueFd answer{ends[0]};
-    UniqueFd answer_writer{ends[1]};
+    auto [answer, answer_writer] = expect(make_pipe());
     const pid_t supervisor = ::fork();
     if (supervisor < 0) expect(Result<void>{os_error("fork")});
     if (supervisor == 0) {

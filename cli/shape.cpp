@@ -10,6 +10,7 @@
 
 #include "cli/error.hpp"
 #include "cli/output.hpp"
+#include "iommu/facts.hpp"
 #include "vmm/io/protocol.hpp"
 #include "vmm/launch.hpp"
 
@@ -49,6 +50,12 @@ constexpr std::array kSettings{
             "user user,forward= tap= tap-fd="},
     Setting{"vsock", Text, PathPart::AfterEquals, "CID=PATH",
             "vsock by a Unix socket: clients write CONNECT port; guest connections go to PATH_port", ""},
+    Setting{"device", List, PathPart::None, "ADDRESS",
+            "give the guest a device of this host, at most 4: as holdfast device list shows it, like "
+            "0000:01:00.0, bound by holdfast device bind",
+            ""},
+    Setting{"device-policy", Text, PathPart::Front, "FILE",
+            "which devices may be handed over (default /etc/holdfast/devices.toml)", ""},
     Setting{"vtpm", Text, PathPart::AfterEquals, "on|strict|off|socket=PATH",
             "virtual TPM: off (default), on (the vTPM of the VM's name, made if there is none), strict "
             "(anchored, "
@@ -342,6 +349,45 @@ void parse_vtpm(const std::string& text, Shape& shape) {
     shape.vtpm_socket = text.substr(key.size());
 }
 
+/// The guest shall take back what a device reaches when it says so, not some time later (docs/iommu.md).
+constexpr std::string_view kStrict = "iommu.strict=";
+
+void resolve_host_devices(const Chosen& chosen, Shape& shape) {
+    for (const std::string& address : chosen.all("device")) {
+        if (!iommu::is_pci_address(address)) {
+            bad_value("device", address, "it is not a PCI address like 0000:01:00.0",
+                      "holdfast device list shows those there are");
+        }
+        if (std::ranges::find(shape.devices, address) != shape.devices.end()) {
+            bad_value("device", address, "it is given twice", "leave one out");
+        }
+        shape.devices.push_back(address);
+    }
+    if (shape.devices.size() > vmm::kMaxDevices) {
+        bad_value("device", shape.devices.back(),
+                  fmt::format("a VM has at most {} devices of the host", vmm::kMaxDevices),
+                  "leave out the rest");
+    }
+    shape.device_policy = chosen.text("device-policy");
+    if (shape.devices.empty()) {
+        if (!shape.device_policy.empty()) {
+            bad_value("device-policy", shape.device_policy, "no device is given", "add --device ADDRESS");
+        }
+        return;
+    }
+    if (shape.builtin) {
+        bad_value("device", shape.devices.front(), "the built-in guest has no driver for an IOMMU",
+                  "boot a kernel with --kernel");
+    }
+    if (shape.cmdline.find(kStrict) == std::string::npos) {
+        shape.cmdline += fmt::format("{}{}1", shape.cmdline.empty() ? "" : " ", kStrict);
+        if (shape.cmdline.size() > vmm::kMaxCmdline) {
+            bad_value("cmdline", shape.cmdline.substr(0, 20) + "...",
+                      fmt::format("{}1, which --device adds, does not fit", kStrict), "shorten it");
+        }
+    }
+}
+
 void resolve_devices(const Chosen& chosen, Shape& shape) {
     for (const std::string& disk : chosen.all("disk")) shape.disks.push_back(parse_disk(disk));
     if (shape.disks.size() > io::kMaxDisks) {
@@ -350,6 +396,7 @@ void resolve_devices(const Chosen& chosen, Shape& shape) {
     }
     if (chosen.has("net")) resolve_net(chosen.text("net"), shape);
     if (chosen.has("vsock")) shape.vsock = parse_vsock(chosen.text("vsock"));
+    resolve_host_devices(chosen, shape);
     if (chosen.has("vtpm")) parse_vtpm(chosen.text("vtpm"), shape);
     constexpr std::array<std::string_view, 2> consoles{"serial", "virtio"};
     shape.console = chosen.word("console", consoles) == 0 ? ConsoleKind::Serial : ConsoleKind::Virtio;

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -39,6 +40,8 @@ using Settings = std::map<std::string, std::vector<std::string>, std::less<>>;
 
 /// Reads VM.toml. Unknown keys and wrong types are failures that name the line.
 [[nodiscard]] Settings read_config(const std::string& path);
+/// Makes relative paths in the values start at `directory`.
+void start_paths_at(const std::filesystem::path& directory, Settings& settings);
 
 enum class OnReboot : std::uint8_t { Restart, Exit };
 enum class ConsoleKind : std::uint8_t { Serial, Virtio };
@@ -74,9 +77,11 @@ struct Shape {
     std::string tap;                                 ///< an interface's name; neither: passt
     std::vector<Forward> forwards;
     std::optional<VsockChoice> vsock;
-    bool vtpm = false;         ///< the VM has a TPM:
-    bool vtpm_strict = false;  ///< anchored, and each store survives a power cut
-    std::string vtpm_socket;   ///< that of somebody else; empty: the host's vTPM that has the VM's name
+    std::vector<std::string> devices;  ///< of the host, by address
+    std::string device_policy;         ///< empty: the host's own
+    bool vtpm = false;                 ///< the VM has a TPM:
+    bool vtpm_strict = false;          ///< anchored, and each store survives a power cut
+    std::string vtpm_socket;  ///< that of somebody else; empty: the host's vTPM that has the VM's name
     ConsoleKind console = ConsoleKind::Serial;
     OnReboot on_reboot = OnReboot::Restart;
     bool paused = false;

@@ -82,6 +82,7 @@ inline constexpr const char* kQmpSocket = "qmp.sock";
 inline constexpr const char* kConsoleSocket = "console.sock";
 inline constexpr const char* kVmmLog = "vmm.log";
 inline constexpr const char* kConsoleLog = "console.log";
+inline constexpr const char* kEventLog = "event_log";  ///< that the VMM gave the guest with its vTPM
 
 /// Where new VMs go: `state_dir`/run if given, else $XDG_RUNTIME_DIR/holdfast or /run/holdfast.
 [[nodiscard]] std::string state_root(const std::string& state_dir);

@@ -88,8 +88,9 @@ int show_status(const StatusOptions& options, const std::string& state_dir) {
             fmt::format("{} opened a page, {} in grace, {} fresh; p50 {}, p99 {}", pages.faults_sealed,
                         pages.faults_grace, pages.faults_fresh, latency_words(pages.fault_latency, 0.5),
                         latency_words(pages.fault_latency, 0.99)));
-        row("ahead", fmt::format("{} pages opened ahead, {} of them passed by the guest since", pages.ahead,
-                                 pages.ahead_useful));
+        row("ahead", fmt::format("{} pages opened ahead, {} of them passed by the guest since; {} beside one "
+                                 "that was touched",
+                                 pages.ahead, pages.ahead_useful, pages.neighbours));
     }
     if (!ended) {
         row("qmp", record.qmp_socket);

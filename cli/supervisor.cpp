@@ -12,10 +12,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cli/device_audit.hpp"
+#include "cli/device_open.hpp"
 #include "cli/error.hpp"
 #include "cli/output.hpp"
 #include "sys/eventfd.hpp"
+#include "sys/program_pages.hpp"
 #include "sys/socket.hpp"
+#include "sys/unswapped_file.hpp"
 #include "vmm/io/ring.hpp"
 
 namespace holdfast::cli {
@@ -33,6 +37,8 @@ constexpr milliseconds kLastWords{100};
 // How often the size of vmm.log is looked at, and what it may grow to in between and before.
 constexpr milliseconds kLogCheck{60'000};
 constexpr off_t kMaxVmmLog = 4 << 20;
+// How long what a device was granted waits to be written into the audit log.
+constexpr milliseconds kAuditDelay{500};
 constexpr std::size_t kTail = 1024;
 
 UniqueFd eventfd() { return expect(expect(EventFd::create()).fd().duplicate()); }
@@ -86,15 +92,17 @@ const char* reason_word(EndReason reason) noexcept {
     return "failure";
 }
 
-Supervisor::Supervisor(const Shape& shape, Resources& resources, const Signals& signals,
-                       std::function<void(const vmm::Started&)> started)
+Supervisor::Supervisor(const Shape& shape, Resources& resources, const std::string& state_dir,
+                       const Signals& signals, std::function<void(const vmm::Started&)> started)
     : shape_{shape},
       resources_{resources},
+      state_dir_{state_dir},
       signals_{signals},
       started_{std::move(started)},
       programs_{program_directory()},
       vmm_config_{launch_config(shape)} {
     vmm_config_.net = resources.net;
+    vmm_config_.devices = resources.devices;
     for (std::size_t i = 0; i < resources.disks.size(); ++i) {
         vmm_config_.disks[i].size_bytes = resources.disks[i].size_bytes;
     }
@@ -154,12 +162,18 @@ void Supervisor::start_boot() {
     if (!resources_.passt.empty()) start_passt();
 
     vmm_fds_.io_memory = expect(sealed_memfd("holdfast-io", io::kSharedBytes));
+    if (resources_.keep_from_swap == KeepFromSwap::File) {
+        vmm_fds_.ram = expect(unswapped_file(shape_.memory_bytes));
+    }
     vmm_fds_.io_requests = eventfd();
     vmm_fds_.io_completions = eventfd();
     vmm_fds_.console = std::move(console_vmm);
     if (resources_.tpm_control) {
         vmm_fds_.tpm_control = expect(resources_.tpm_control.duplicate());
         vmm_fds_.tpm_data = expect(resources_.tpm_data.duplicate());
+    }
+    for (const vmm::DeviceShape& device : resources_.devices) {
+        vmm_fds_.devices.push_back(open_device(shape_, device.address, state_dir_));
     }
     io_config_.memory = expect(vmm_fds_.io_memory.duplicate());
     io_config_.requests = expect(vmm_fds_.io_requests.duplicate());
@@ -178,9 +192,10 @@ void Supervisor::start_boot() {
     for (UniqueFd vmm::LaunchFds::* const fd :
          {&vmm::LaunchFds::io_memory, &vmm::LaunchFds::io_requests, &vmm::LaunchFds::io_completions,
           &vmm::LaunchFds::console, &vmm::LaunchFds::control_session, &vmm::LaunchFds::tpm_control,
-          &vmm::LaunchFds::tpm_data}) {
+          &vmm::LaunchFds::tpm_data, &vmm::LaunchFds::ram}) {
         (vmm_fds_.*fd).reset();
     }
+    vmm_fds_.devices.clear();
     for (UniqueFd io::LaunchConfig::* const fd :
          {&io::LaunchConfig::memory, &io::LaunchConfig::requests, &io::LaunchConfig::completions,
           &io::LaunchConfig::console_guest, &io::LaunchConfig::console_client}) {
@@ -223,7 +238,7 @@ End Supervisor::run_boot() {
         const auto store_gone =
             resources_.vtpm ? polls.add(resources_.vtpm->store().pidfd().get(), POLLIN) : PollSet::kNone;
         if (console_) console_->prepare(polls);
-        polls.wait(kLogCheck);
+        polls.wait(device_events_.empty() ? kLogCheck : kAuditDelay);
 
         // Reports before endings: who says goodbye and leaves is both at once.
         if (polls.ready(vmm)) on_vmm_report();
@@ -241,8 +256,10 @@ End Supervisor::run_boot() {
             print_error("holdfast: {}: passt ended: the guest has no network any more\n", shape_.name);
         }
         if (console_ && console_->advance(polls)) end(EndReason::Killed, "by Ctrl-A x");
+        if (TokenBucket::Clock::now() - events_written_at_ >= kAuditDelay) write_device_events();
         limit_log();
     }
+    write_device_events();
     return *end_;
 }
 
@@ -259,14 +276,17 @@ void Supervisor::on_vmm_report() {
         boot_->vmm_socket.reset();
         return;
     }
+    note_device_events(**report);
     if (const auto& started = (*report)->started) {
         if (std::exchange(guest_started_, true)) return;
         // The files may change under a guest that reboots; what was measured and told must not.
         vmm_config_.expected_digest = started->launch_digest;
         started_(*started);
+        drop_program_pages();
         return;
     }
-    vmm::Ended& ended = (*report)->ended;
+    if (!(*report)->ended) return;
+    vmm::Ended& ended = *(*report)->ended;
     if (ended.reason == EndReason::Failure) {
         if (!guest_started_) {
             throw Failure{Code::Launch, fmt::format("the VM '{}' could not be started", shape_.name),
@@ -277,6 +297,24 @@ void Supervisor::on_vmm_report() {
     }
     vmm_fds_.control_session = std::move(ended.control_session);
     end(ended.reason, printable(ended.detail));
+}
+
+/// The VMM limits what its guest causes; a VMM that does not is limited here.
+void Supervisor::note_device_events(vmm::VmmReport& report) {
+    auto& events = report.device_events;
+    const std::uint64_t allowed = audit_budget_.take(events.size(), TokenBucket::Clock::now());
+    audit_left_out_ += report.left_out + (events.size() - allowed);
+    events.resize(allowed);
+    device_events_.insert(device_events_.end(), events.begin(), events.end());
+}
+
+/// Not each by itself: the whole log is checked whenever it is opened.
+void Supervisor::write_device_events() {
+    events_written_at_ = TokenBucket::Clock::now();
+    if (device_events_.empty()) return;
+    DeviceAudit{state_dir_}.note_all(device_events_, resources_.devices, audit_left_out_);
+    device_events_.clear();
+    audit_left_out_ = 0;
 }
 
 void Supervisor::on_io_report() {
@@ -303,7 +341,7 @@ void Supervisor::answer_vsock(const io::VsockConnect& request) {
 
 void Supervisor::on_process_gone() {
     // A last report tells more than an ending: or one more round until its socket is at its end.
-    if (boot_->vmm_socket) on_vmm_report();
+    while (!end_ && boot_->vmm_socket) on_vmm_report();
     if (!end_ && boot_->io_socket) on_io_report();
     if (!end_) explain_loss({});
 }
@@ -311,6 +349,7 @@ void Supervisor::on_process_gone() {
 // Each of the two leaves when the other is gone, so both may have ended by now: who was ended by a
 // signal was first. `last_words` is what the VMM gave as its reason, if it did.
 void Supervisor::explain_loss(const std::string& last_words) {
+    write_device_events();
     wait_for_end(boot_->vmm, kLastWords);
     wait_for_end(boot_->io, kLastWords);
     // A big VMM that a signal ended takes its time: its memory goes first. holdfast-io, which sees its

@@ -6,10 +6,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/resources.hpp"
 #include "cli/terminal.hpp"
+#include "iommu/audit.hpp"
 #include "sys/process.hpp"
+#include "sys/rate.hpp"
 
 namespace holdfast::cli {
 
@@ -37,7 +40,8 @@ class Supervisor {
 public:
     /// `started` is called once, when the first instruction is about to run, with what the VMM says of the
     /// launch. Borrowed references outlive the supervisor.
-    Supervisor(const Shape& shape, Resources& resources, const Signals& signals,
+    /// `state_dir` as it was given: where the audit log of devices is.
+    Supervisor(const Shape& shape, Resources& resources, const std::string& state_dir, const Signals& signals,
                std::function<void(const vmm::Started&)> started);
     ~Supervisor();
 
@@ -64,6 +68,8 @@ private:
     void finish_boot();
     void wait_for_end(Child& child, std::chrono::milliseconds limit);
     void on_vmm_report();
+    void note_device_events(vmm::VmmReport& report);
+    void write_device_events();
     void on_io_report();
     void on_process_gone();
     [[noreturn]] void explain_loss(const std::string& last_words);
@@ -74,6 +80,7 @@ private:
 
     const Shape& shape_;
     Resources& resources_;
+    const std::string& state_dir_;
     const Signals& signals_;
     std::function<void(const vmm::Started&)> started_;
     std::string programs_;
@@ -86,6 +93,10 @@ private:
     std::optional<End> end_;
     bool guest_started_ = false;
     std::uint32_t reboots_ = 0;
+    TokenBucket audit_budget_{iommu::AuditLog::kRate, iommu::AuditLog::kBurst, TokenBucket::Clock::now()};
+    std::vector<vmm::DeviceEvent> device_events_;  ///< not in the audit log yet; bounded by the budget
+    std::uint64_t audit_left_out_ = 0;
+    TokenBucket::Clock::time_point events_written_at_;
 };
 
 }  // namespace holdfast::cli

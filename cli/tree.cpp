@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/tree.hpp"
 
+#include "bench/conductor/suites.hpp"
+
 namespace holdfast::cli {
 namespace {
 
@@ -275,6 +277,22 @@ void declare_libvirt(CLI::App& app, Invocation& out) {
         libvirt, out, "check", "what of this host stands in the way of such domains, and the fix");
     add_value<LibvirtCheckOptions>(check, out, "--emulator", &LibvirtCheckOptions::emulator, kEmulator)
         ->type_name("PATH");
+
+    CLI::App* const install = add_verb<LibvirtInstallOptions>(
+        libvirt, out, "install",
+        "set this host's libvirt up for such domains: show how, or do it with --yes");
+    add_value<LibvirtInstallOptions>(install, out, "--emulator", &LibvirtInstallOptions::emulator, kEmulator)
+        ->type_name("PATH");
+    add_flag<LibvirtInstallOptions>(install, out, "--yes", &LibvirtInstallOptions::yes, "change it");
+    add_flag<LibvirtInstallOptions>(install, out, "--remove", &LibvirtInstallOptions::remove,
+                                    "take back what install has changed");
+
+    CLI::App* const hook = add_verb<LibvirtHookOptions>(
+        libvirt, out, "hook",
+        "fail if the domain XML on standard input asks for devices that the device policy forbids");
+    add_value<LibvirtHookOptions>(hook, out, "--policy", &LibvirtHookOptions::policy,
+                                  "the device policy (default /etc/holdfast/devices.toml)")
+        ->type_name("FILE");
 }
 
 void declare_verify(CLI::App& app, Invocation& out) {
@@ -315,7 +333,8 @@ void declare_verify(CLI::App& app, Invocation& out) {
                   "VLEK"},
              Flag{"--pcrs", "FILE", &VerifyOptions::pcrs,
                   "PCR values, as tpm2_pcrread prints them or in JSON: {\"sha256\": {\"0\": hex}}"},
-             Flag{"--event-log", "FILE", &VerifyOptions::event_log, "with a quote: the firmware's event log"},
+             Flag{"--event-log", "FILE", &VerifyOptions::event_log,
+                  "with a quote: the firmware's event log; with a TDX quote the CCEL log"},
              Flag{"--ima-log", "FILE", &VerifyOptions::ima_log,
                   "with a quote: the IMA list, ASCII or binary"},
              Flag{"--nv-public", "FILE", &VerifyOptions::nv_public,
@@ -378,8 +397,8 @@ void declare_enroll(CLI::App& app, Invocation& out) {
 void declare_attest(CLI::App& app, Invocation& out) {
     CLI::App* const attest = add_verb<AttestOptions>(app, out, "attest",
                                                      "collect the evidence of a running VM in one file: what "
-                                                     "its host booted, what was launched, and that its "
-                                                     "vTPM's state is the newest");
+                                                     "its host booted, what was launched, what its vTPM "
+                                                     "quotes, and that its vTPM's state is the newest");
     add_value<AttestOptions>(attest, out, "name", &AttestOptions::name, "the VM")
         ->required()
         ->type_name("NAME");
@@ -388,6 +407,33 @@ void declare_attest(CLI::App& app, Invocation& out) {
         ->required()
         ->type_name("HEX");
     add_value<AttestOptions>(attest, out, "--out", &AttestOptions::out, "the file to write")
+        ->required()
+        ->type_name("FILE");
+    add_value<AttestOptions>(
+        attest, out, "--vtpm-quote", &AttestOptions::vtpm_quote,
+        "the quote of its vTPM that the guest itself has made for this nonce, in place of one "
+        "that the host asks for")
+        ->type_name("FILE");
+}
+
+void declare_broker(CLI::App& app, Invocation& out) {
+    CLI::App* const broker = add_verb<BrokerOptions>(
+        app, out, "broker",
+        "hold secrets, and give each only to a guest whose evidence passes the secret's policy; stays in the "
+        "foreground and prints \"ready\"");
+    add_value<BrokerOptions>(broker, out, "--config", &BrokerOptions::config,
+                             "secrets, policies, certificate and key, in TOML")
+        ->required()
+        ->type_name("FILE.toml");
+    add_value<BrokerOptions>(
+        broker, out, "--listen", &BrokerOptions::listen,
+        "where guests connect, by TLS 1.3; port 0 takes a free one, which \"ready\" names")
+        ->type_name("ADDRESS:PORT")
+        ->capture_default_str();
+    add_value<BrokerOptions>(
+        broker, out, "--log", &BrokerOptions::log,
+        "each decision is written here before it takes effect, one JSON object a line; nothing "
+        "is released that cannot be written down")
         ->required()
         ->type_name("FILE");
 }
@@ -402,9 +448,13 @@ void declare_device(CLI::App& app, Invocation& out) {
         ->required()
         ->check(CLI::IsMember(std::vector<std::string>{"list", "explain", "bind", "unbind", "audit"}))
         ->type_name("list|explain|bind|unbind|audit");
-    add_value<DeviceOptions>(device, out, "address", &DeviceOptions::address,
-                             "explain, bind, unbind: the device, like 0000:01:00.0")
-        ->type_name("ADDRESS");
+    add_value<DeviceOptions>(
+        device, out, "address", &DeviceOptions::address,
+        "explain, bind, unbind: the device, like 0000:01:00.0; explain with IOVA: a VM's name")
+        ->type_name("ADDRESS|NAME");
+    add_value<DeviceOptions>(device, out, "iova", &DeviceOptions::iova,
+                             "explain NAME: what the VM's devices find at this address now, and who let them")
+        ->type_name("IOVA");
     add_value<DeviceOptions>(device, out, "--policy", &DeviceOptions::policy,
                              "which devices may be handed over (default /etc/holdfast/devices.toml; without "
                              "that file none)")
@@ -413,6 +463,76 @@ void declare_device(CLI::App& app, Invocation& out) {
                             "audit: go on with what is added");
     add_flag<DeviceOptions>(device, out, "--json", &DeviceOptions::json,
                             "print one JSON array or object; audit: one object a line");
+}
+
+void declare_agent(CLI::App& app, Invocation& out) {
+    CLI::App* const agent = add_verb<AgentOptions>(
+        app, out, "agent",
+        "ask the holdfast-agent of a guest, or serve its calls; neither side believes the other");
+    add_value<AgentOptions>(
+        agent, out, "action", &AgentOptions::action,
+        "status says what the guest's agent says of itself, power-off asks it to end the guest, "
+        "serve answers the guest's calls until a signal; prints `ready`")
+        ->required()
+        ->check(CLI::IsMember(std::vector<std::string>{"status", "power-off", "serve"}))
+        ->type_name("status|power-off|serve");
+    add_value<AgentOptions>(agent, out, "--vsock", &AgentOptions::vsock, "PATH of run --vsock CID=PATH")
+        ->required()
+        ->type_name("PATH");
+    add_value<AgentOptions>(agent, out, "--blobs", &AgentOptions::blobs,
+                            "serve: where the guest may keep blobs, which it has sealed; without it none")
+        ->type_name("DIR");
+    add_value<AgentOptions>(agent, out, "--vm", &AgentOptions::vm,
+                            "serve: the VM, so that the guest may ask for its evidence (as attest has it)")
+        ->type_name("NAME");
+    add_value<AgentOptions>(agent, out, "--broker", &AgentOptions::broker,
+                            "serve: where the guest's connections to its broker go; without it nowhere")
+        ->type_name("ADDRESS:PORT");
+    add_flag<AgentOptions>(agent, out, "--json", &AgentOptions::json, "status: print one JSON object");
+}
+
+void declare_image(CLI::App& app, Invocation& out) {
+    CLI::App* const image = add_verb<ImageOptions>(
+        app, out, "image",
+        "make an initramfs for run --initrd: holdfast-agent as its first process, the modules of a Debian "
+        "kernel, and a program");
+    add_value<ImageOptions>(image, out, "--out", &ImageOptions::out, "the file to write")
+        ->required()
+        ->type_name("FILE");
+    struct Flag {
+        const char* name;
+        const char* value;
+        std::string ImageOptions::* member;
+        const char* help;
+    };
+    for (const Flag& flag :
+         {Flag{"--program", "FILE", &ImageOptions::program,
+               "what the agent starts, on the console; the VM powers off when it ends"},
+          Flag{"--config", "FILE", &ImageOptions::config, "lines for the agent's agent.conf (docs/agent.md)"},
+          Flag{"--modules", "DIR", &ImageOptions::modules,
+               "the modules of the kernel that will be booted (default those of the kernel that runs here)"},
+          Flag{"--agent", "FILE", &ImageOptions::agent,
+               "holdfast-agent (default the one beside holdfast-vmm)"}}) {
+        add_value<ImageOptions>(image, out, flag.name, flag.member, flag.help)->type_name(flag.value);
+    }
+    struct List {
+        const char* name;
+        const char* value;
+        std::vector<std::string> ImageOptions::* member;
+        const char* help;
+    };
+    for (const List& list :
+         {List{"--argument", "TEXT", &ImageOptions::arguments, "an argument of the program; again for more"},
+          List{"--file", "PATH=FILE", &ImageOptions::files, "a file in the image; again for more"},
+          List{"--tree", "DIR", &ImageOptions::trees, "all files below DIR; again for more"},
+          List{"--with", "PROGRAM", &ImageOptions::with,
+               "one more program of this machine, at its own path; again for more. Libraries come along"},
+          List{"--module", "NAME", &ImageOptions::more_modules,
+               "one more kernel module, with all that it needs; again for more"}}) {
+        add_value<ImageOptions>(image, out, list.name, list.member, list.help)
+            ->type_name(list.value)
+            ->allow_extra_args(false);
+    }
 }
 
 void declare_bench(CLI::App& app, Invocation& out) {
@@ -430,6 +550,12 @@ void declare_bench(CLI::App& app, Invocation& out) {
         bench, out, "--compare", &BenchOptions::compare,
         "against an older --json: exit status 1 if a ratio is worse by more than the noise")
         ->type_name("FILE");
+    std::vector<std::string> suites;
+    for (const bench::Suite& suite : bench::suites()) suites.emplace_back(suite.id);
+    add_value<BenchOptions>(bench, out, "--suite", &BenchOptions::suites, "only this one; again for more")
+        ->check(CLI::IsMember(suites))
+        ->type_name("SUITE")
+        ->allow_extra_args(false);
 }
 
 void declare_bundle(CLI::App& app, Invocation& out) {
@@ -482,6 +608,12 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "--net user\n"
                "holdfast run --config web.toml --detach --json\n";
     }
+    if (verb == "image") {
+        return "holdfast image --out app.img --program ./app --modules "
+               "/lib/modules/6.12.63+deb12-cloud-amd64\n"
+               "holdfast run app --kernel vmlinuz --initrd app.img --cmdline 'console=ttyS0 quiet' --vsock "
+               "5=app.vsock\n";
+    }
     if (verb == "measure") {
         return "holdfast measure --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0 --memory 1G "
                "--json\n"
@@ -502,6 +634,9 @@ std::string_view examples_of(std::string_view verb) noexcept {
                "holdfast enroll accept A --keep K --into hosts.json --label 'rack 7'\n";
     }
     if (verb == "attest") return "holdfast attest web --nonce $(openssl rand -hex 32) --out web.cbor\n";
+    if (verb == "broker") {
+        return "holdfast broker --config broker.toml --listen 192.0.2.7:8743 --log decisions.jsonl\n";
+    }
     if (verb == "verify") {
         return "holdfast verify web.cbor --policy web.toml --nonce 1f2e3d4c5b6a7988 --html web.html\n"
                "holdfast verify quote.msg --format tpm-quote --policy host.toml --nonce 1f2e3d --signature "
@@ -513,6 +648,7 @@ std::string_view examples_of(std::string_view verb) noexcept {
     if (verb == "device") {
         return "holdfast device list\n"
                "holdfast device explain 0000:01:00.0 --policy devices.toml\n"
+               "holdfast device explain web 0xfffff000\n"
                "holdfast device audit --follow\n";
     }
     if (verb == "bench") {
@@ -528,6 +664,7 @@ std::string_view examples_of(std::string_view verb) noexcept {
     }
     if (verb == "libvirt") {
         return "holdfast libvirt check\n"
+               "holdfast libvirt install --yes\n"
                "holdfast libvirt domain --name box --builtin --memory 64M > box.xml; virsh define box.xml\n"
                "holdfast libvirt domain --name web --config web.toml > web.xml\n";
     }
@@ -554,9 +691,12 @@ void declare(CLI::App& app, Invocation& out) {
     declare_anchor(app, out);
     declare_enroll(app, out);
     declare_attest(app, out);
+    declare_broker(app, out);
     declare_verify(app, out);
     declare_device(app, out);
     declare_bundle(app, out);
+    declare_image(app, out);
+    declare_agent(app, out);
     declare_bench(app, out);
     declare_libvirt(app, out);
     for (CLI::App* const verb : app.get_subcommands({})) {

@@ -35,14 +35,11 @@ std::int64_t time_of(const std::string& text) {
     return *at;
 }
 
-/// Only what was accepted is remembered: a refused statement must not move what later ones are held against.
-void remember_if_accepted(const attest::Policy& policy, const Verdict& verdict) {
-    if (policy.last_seen.empty() || !verdict.findings.is_accepted() || !verdict.seen) return;
-    remember(policy.last_seen, verdict.signer,
-             {.clock = {.clock = verdict.seen->clock,
-                        .reset_count = verdict.seen->reset_count,
-                        .restart_count = verdict.seen->restart_count},
-              .counter = verdict.counter.value_or(0)});
+Memory memory_of(const attest::tpm::ClockInfo& clock, std::uint64_t counter) {
+    return {.clock = {.clock = clock.clock,
+                      .reset_count = clock.reset_count,
+                      .restart_count = clock.restart_count},
+            .counter = counter};
 }
 
 const char* stage_words(Stage stage) {
@@ -151,6 +148,12 @@ void print_tree(const VerifyOptions& options, const Verdict& verdict) {
 }
 
 }  // namespace
+
+void remember_if_accepted(const attest::Policy& policy, const Verdict& verdict) {
+    if (policy.last_seen.empty() || !verdict.findings.is_accepted() || !verdict.seen) return;
+    remember(policy.last_seen, verdict.signer, memory_of(*verdict.seen, verdict.counter.value_or(0)));
+    if (verdict.guest) remember(policy.last_seen, verdict.guest->first, memory_of(verdict.guest->second, 0));
+}
 
 int show_verdict(const VerifyOptions& options, const Verdict& verdict) {
     if (options.json) print_json(options, verdict);

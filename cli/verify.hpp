@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -38,6 +39,7 @@ struct Verdict {
     std::string signer;                          ///< of TPM statements: the key that signed, in hexadecimal
     std::optional<attest::tpm::ClockInfo> seen;  ///< to be remembered if it is accepted
     std::optional<std::uint64_t> counter;
+    std::optional<std::pair<std::string, attest::tpm::ClockInfo>> guest;  ///< the same of the VM's vTPM
 };
 [[nodiscard]] Verdict verify_piece(const Piece& piece);
 /// All evidence of a VM, as `holdfast attest` collects it.
@@ -53,6 +55,9 @@ struct Verdict {
 /// JSON, {"0": hex} or {"sha256": {"0": hex}}, or what tpm2_pcrread prints.
 [[nodiscard]] std::vector<attest::tpm::GivenPcrs> read_pcrs(const std::string& path);
 [[nodiscard]] attest::Policy read_policy(const std::string& path);
+
+/// Only what was accepted is remembered: a refused statement must not move what later ones are held against.
+void remember_if_accepted(const attest::Policy& policy, const Verdict& verdict);
 
 /// What was remembered of a signer; none: nothing yet.
 struct Memory {

@@ -150,8 +150,8 @@ attest::Policy read_policy(const std::string& path) {
     }
     // Files are found from where the policy lies.
     const auto folder = std::filesystem::path{path}.parent_path();
-    for (auto* const paths :
-         {&policy->tpm_roots, &policy->snp_roots, &policy->tdx_roots, &policy->bundle_keys}) {
+    for (auto* const paths : {&policy->tpm_roots, &policy->snp_roots, &policy->tdx_roots,
+                              &policy->bundle_keys, &policy->vtpm_roots}) {
         for (std::string& one : *paths) one = (folder / one).string();
     }
     for (auto* const file : {&policy->last_seen, &policy->enrolled}) {

@@ -277,6 +277,21 @@ tdx::Collateral collateral_of(const Piece& piece, const attest::ChainRequest& kn
     return collateral;
 }
 
+/// The CCEL log of a TD is held against its quote's RTMRs.
+void judge_cc_log(const Piece& piece, const attest::Authenticated<tdx::Certified>& quote,
+                  Findings& findings) {
+    if (piece.options.event_log.empty()) return;
+    const Blob bytes = read_evidence(piece.options.event_log);
+    const auto log = eventlog::parse_log(bytes, eventlog::Kind::Cc);
+    if (!log) {
+        findings.add(Code::LogMalformed, log.error().what);
+        return;
+    }
+    const auto vouched = tdx::vouched_by(quote);
+    const auto bound = eventlog::bind_log(*log, std::span{&vouched, 1}, findings);
+    if (bound) eventlog::appraise_log(*bound, findings);
+}
+
 Verdict verify_tdx(const Piece& piece) {
     const VerifyOptions& options = piece.options;
     Verdict verdict;
@@ -308,6 +323,7 @@ Verdict verify_tdx(const Piece& piece) {
     if (!authentic) return verdict;
     if (piece.nonce) (void)tdx::bind_report_data(*authentic, *piece.nonce, verdict.findings);
     const auto collateral = collateral_of(piece, known, bundle, verifier, verdict.findings);
+    judge_cc_log(piece, *authentic, verdict.findings);
     const auto status = tdx::appraise(*authentic, collateral, piece.policy.tdx, piece.at, verdict.findings);
     if (status) verdict.facts["tcb_status"] = tdx::status_name(*status);
     return verdict;

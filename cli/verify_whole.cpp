@@ -18,6 +18,7 @@ attest::WholePolicy policy_of(const Piece& piece) {
     attest::WholePolicy policy = piece.policy.whole;
     policy.quote = piece.policy.quote;
     policy.counter = piece.policy.counter;
+    policy.vtpm.roots = piece.roots(piece.policy.vtpm_roots);
     policy.launch.digests = piece.policy.snp.measurements;
     for (const std::string& path : piece.policy.bundle_keys) {
         Sha256 hash;
@@ -54,21 +55,33 @@ Facts facts_of(const attest::LaunchStatement& launch) {
     return facts;
 }
 
-void tell(const attest::WholeReport& report, const std::string& ak, Facts& facts) {
-    if (report.host.statement) {
-        const auto& attest = **report.host.statement;
-        facts["host"] = {{"ak", ak},
-                         {"clock", attest.clock_info.clock},
-                         {"reset_count", attest.clock_info.reset_count},
-                         {"restart_count", attest.clock_info.restart_count}};
+void tell_quote(const attest::QuoteReport& report, const std::string& ak, Facts& facts) {
+    if (report.statement) {
+        const auto& attest = **report.statement;
+        facts = {{"ak", ak},
+                 {"clock", attest.clock_info.clock},
+                 {"reset_count", attest.clock_info.reset_count},
+                 {"restart_count", attest.clock_info.restart_count}};
     }
-    if (report.host.pcrs) {
-        for (const auto& bank : (*report.host.pcrs)->banks) {
-            Facts& values = facts["host"]["pcrs"][std::string{attest::hash_name(bank.alg)}];
-            for (const auto& [pcr, digest] : bank.values) values[std::to_string(pcr)] = hex(digest.bytes());
+    if (!report.pcrs) return;
+    for (const auto& bank : (*report.pcrs)->banks) {
+        Facts& values = facts["pcrs"][std::string{attest::hash_name(bank.alg)}];
+        for (const auto& [pcr, digest] : bank.values) values[std::to_string(pcr)] = hex(digest.bytes());
+    }
+}
+
+void tell(const attest::WholeReport& report, const std::string& ak, const std::string& guest_ak,
+          Facts& facts) {
+    tell_quote(report.host, ak, facts["host"]);
+    if (report.launch) facts["launch"] = facts_of(*report.launch);
+    if (report.vtpm) {
+        Facts& vtpm = facts["vtpm"];
+        tell_quote(report.vtpm->quote, guest_ak, vtpm);
+        if (!report.vtpm->ek.empty()) vtpm["ek"] = "sha256:" + hex(report.vtpm->ek);
+        if (report.vtpm->asked_by) {
+            vtpm["asked_by"] = *report.vtpm->asked_by == attest::AskedBy::Guest ? "guest" : "host";
         }
     }
-    if (report.launch) facts["launch"] = facts_of(*report.launch);
     if (report.anchor) {
         facts["anchor"] = {{"counter", report.anchor->o},
                            {"strict_counter", report.anchor->s},
@@ -130,6 +143,12 @@ Verdict verify_evidence(const Piece& piece) {
     if (!parts) return malformed(parts.error());
     const auto host = attest::decode_host(parts->host);
     if (!host) return malformed(host.error());
+    std::optional<attest::VtpmPart> vtpm;
+    if (parts->vtpm) {
+        auto part = attest::decode_vtpm(*parts->vtpm);
+        if (!part) return malformed(part.error());
+        vtpm = std::move(*part);
+    }
 
     verdict.signer = signer_of(host->key);
     std::optional<Memory> memory;
@@ -137,18 +156,29 @@ Verdict verify_evidence(const Piece& piece) {
         memory = recall(piece.policy.last_seen, verdict.signer);
     }
     attest::WholePolicy policy = policy_of(piece);
+    const std::string guest = vtpm ? signer_of(vtpm->quote.key) : std::string{};
+    std::optional<Memory> guest_memory;
+    if (!piece.policy.last_seen.empty() && !guest.empty()) {
+        guest_memory = recall(piece.policy.last_seen, guest);
+    }
     if (memory) policy.counter.at_least = std::max(policy.counter.at_least.value_or(0), memory->counter);
     attest::AkTrust trust{
         .by = attest::AkTrust::By::Name, .names = piece.policy.ak_names, .certified = std::nullopt};
     add_enrolled(piece, *host, trust, verdict.findings);
-    const attest::WholeEvidence evidence{.parts = &*parts,
-                                         .host = &*host,
-                                         .trust = std::move(trust),
-                                         .nonce = piece.nonce,
-                                         .at = piece.at,
-                                         .last_seen = memory ? std::optional{memory->clock} : std::nullopt};
+    const attest::WholeEvidence evidence{
+        .parts = &*parts,
+        .host = &*host,
+        .trust = std::move(trust),
+        .nonce = piece.nonce,
+        .at = piece.at,
+        .last_seen = memory ? std::optional{memory->clock} : std::nullopt,
+        .vtpm = vtpm ? &*vtpm : nullptr,
+        .vtpm_last_seen = guest_memory ? std::optional{guest_memory->clock} : std::nullopt};
     const auto report = attest::verify_whole(evidence, policy, verdict.findings);
-    tell(report, verdict.signer, verdict.facts);
+    tell(report, verdict.signer, guest, verdict.facts);
+    if (report.vtpm && report.vtpm->quote.authentic) {
+        verdict.guest = {guest, (*report.vtpm->quote.authentic)->attest.clock_info};
+    }
     if (report.host.authentic) verdict.seen = (*report.host.authentic)->attest.clock_info;
     if (memory) verdict.counter = memory->counter;
     if (report.anchor) verdict.counter = report.anchor->o;

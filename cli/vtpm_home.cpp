@@ -227,6 +227,7 @@ void VtpmHome::Draft::keep() {
 
 void VtpmHome::remove(const FoundVtpm& found) const {
     if (::unlink(found.file.c_str()) < 0 && errno != ENOENT) unusable(found.file, os_error("unlink"));
+    ::unlink(quote_socket(found.name).c_str());  // a vTPM that was killed leaves it
     if (::rmdir(directory(found.name).c_str()) < 0) unusable(directory(found.name), os_error("rmdir"));
     sync_directory(root_ + "/vtpm");
 }

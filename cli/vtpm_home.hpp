@@ -29,6 +29,10 @@ public:
     explicit VtpmHome(const std::string& state_dir) : root_{persistent_root(state_dir)} {}
 
     [[nodiscard]] std::string directory(const std::string& name) const { return root_ + "/vtpm/" + name; }
+    /// Where a vTPM that runs answers the host's questions (vtpm/quote.hpp).
+    [[nodiscard]] std::string quote_socket(const std::string& name) const {
+        return directory(name) + "/quote.sock";
+    }
     [[nodiscard]] std::string ca_certificate_path() const { return root_ + "/host/ca.pem"; }
     [[nodiscard]] std::vector<FoundVtpm> list() const;
     [[nodiscard]] bool has(const std::string& name) const;

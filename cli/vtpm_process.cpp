@@ -56,6 +56,17 @@ std::pair<AnchorDoor, UniqueFd> open_door(const std::string& state_dir, const st
     return {AnchorDoor{std::move(ours), files.socket()}, std::move(theirs)};
 }
 
+/// None, and a line in the log, where there can be none: then the evidence of this vTPM has no quote.
+UniqueFd listen_for_quotes(const std::string& path, int log) {
+    if (path.empty()) return {};
+    auto listener = listen_anew(path, SOCK_SEQPACKET);
+    if (listener) return std::move(*listener);
+    write_text(log < 0 ? STDERR_FILENO : log,
+               fmt::format("holdfast: the host cannot ask this vTPM for quotes: {}: {}\n", printable(path),
+                           reason_of(listener.error())));
+    return {};
+}
+
 }  // namespace
 
 VtpmProcess VtpmStart::launch(const SecretBytes& host_key, const std::string& state_dir) && {
@@ -65,8 +76,10 @@ VtpmProcess VtpmStart::launch(const SecretBytes& host_key, const std::string& st
     auto [client, service] = expect(socket_pair(SOCK_STREAM));
     const SecretBytes key = expect(vtpm::derive_state_key(host_key, identity));
 
+    UniqueFd quotes_listener = listen_for_quotes(quotes, log);
     VtpmProcess process;
     process.name_ = name;
+    if (quotes_listener) process.quotes_ = SocketFile{quotes};
     process.door_ = std::move(door);
     process.socket_ = std::move(vtpm_ours);
     process.store_ = start_program("holdfast-store", store_theirs, log);
@@ -83,6 +96,7 @@ VtpmProcess VtpmStart::launch(const SecretBytes& host_key, const std::string& st
                                                              .listener = std::move(listener),
                                                              .control = std::move(control),
                                                              .data = std::move(data),
+                                                             .quotes = std::move(quotes_listener),
                                                              .anchor = std::move(anchor)},
                                                             key);
     return process;
@@ -142,6 +156,7 @@ AttachedVtpm start_vtpm(const std::string& state_dir, const std::string& name, b
                                  .listener = {},
                                  .control = std::move(control_theirs),
                                  .data = std::move(data_theirs),
+                                 .quotes = home.quote_socket(name),
                                  .log = log}
                            .launch(home.state_key(), state_dir),
             .control = std::move(control),

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/anchor_door.hpp"
+#include "cli/socket_file.hpp"
 #include "cli/vtpm_home.hpp"
 #include "sys/process.hpp"
 #include "vtpm/launch.hpp"
@@ -29,6 +30,7 @@ public:
 private:
     friend struct VtpmStart;
     std::string name_;
+    SocketFile quotes_;
     AnchorDoor door_;  // waits for the end of holdfast-vtpm, which is behind it
     UniqueFd socket_;
     Child store_;
@@ -46,7 +48,8 @@ struct VtpmStart {
     UniqueFd listener;        ///< for any client, one after the other
     UniqueFd control;         ///< or for one alone: both are stream sockets, their other ends its client's
     UniqueFd data;
-    int log = -1;  ///< where the processes' log goes; -1: standard error
+    std::string quotes;  ///< where it answers the host (vtpm/quote.hpp); empty: nowhere
+    int log = -1;        ///< where the processes' log goes; -1: standard error
 
     /// Starts both processes and waits for neither. Anchored, if there is an anchor in `state_dir`; if not,
     /// says so in the log. Throws HF-0605 where the anchor does not serve, or is missing and `strict`.

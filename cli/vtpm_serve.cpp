@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include "cli/anchor_files.hpp"
 #include "cli/error.hpp"
@@ -11,6 +12,7 @@
 #include "cli/output.hpp"
 #include "cli/poll_set.hpp"
 #include "cli/resources.hpp"
+#include "cli/socket_file.hpp"
 #include "cli/soon.hpp"
 #include "cli/supervisor.hpp"
 #include "cli/vtpm_process.hpp"
@@ -19,19 +21,8 @@
 namespace holdfast::cli {
 namespace {
 
-/// A `serve` that was killed leaves its socket: where nobody listens, it is in nobody's use.
-Result<UniqueFd> listen_anew(const std::string& path) {
-    auto listener = listen_unix(path);
-    if (listener || listener.error().os_errno != EADDRINUSE || connect_unix(path)) return listener;
-    std::error_code failed;
-    if (std::filesystem::is_socket(path, failed) && std::filesystem::remove(path, failed)) {
-        return listen_unix(path);
-    }
-    return listener;
-}
-
 UniqueFd listen_at(const std::string& path) {
-    auto listener = soon([&] { return listen_anew(path); });
+    auto listener = soon([&] { return listen_anew(path, SOCK_STREAM); });
     if (listener) return std::move(*listener);
     throw Failure{
         Code::VtpmSocket, fmt::format("the socket '{}' cannot be made", printable(path)),
@@ -53,15 +44,16 @@ int serve_vtpm(const VtpmServeOptions& options, const std::string& state_dir) {
     const std::string path = std::filesystem::absolute(options.socket).string();
     UniqueFd listener = listen_at(path);
     const SocketFile socket{path};
-    auto process = VtpmStart{
-        .name = options.name,
-        .identity = std::move(found.owner.identity),
-        .start = options.incoming ? vtpm::Start::Incoming : vtpm::Start::Stored,
-        .strict = options.strict,
-        .state = open_vtpm_state(found.file),
-        .listener = std::move(listener),
-        .control = {},
-        .data = {}}.launch(home.state_key(), state_dir);
+    auto process = VtpmStart{.name = options.name,
+                             .identity = std::move(found.owner.identity),
+                             .start = options.incoming ? vtpm::Start::Incoming : vtpm::Start::Stored,
+                             .strict = options.strict,
+                             .state = open_vtpm_state(found.file),
+                             .listener = std::move(listener),
+                             .control = {},
+                             .data = {},
+                             .quotes = options.incoming ? std::string{} : home.quote_socket(options.name)}
+                       .launch(home.state_key(), state_dir);
     process.wait_ready();
     print("ready\n");
     while (true) {

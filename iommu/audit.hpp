@@ -48,6 +48,8 @@ public:
     /// An Input error when the file is full (kMostBytes): nothing is ever overwritten. `at` is milliseconds
     /// since 1970.
     Result<void> append(const AuditEvent& event, std::uint64_t at);
+    /// So many events are not written; the next line says so.
+    void leave_out(std::uint64_t events) noexcept { left_out_ += events; }
     /// The same for what a guest causes.
     Result<void> append_limited(const AuditEvent& event, std::uint64_t at,
                                 TokenBucket::Clock::time_point now);

@@ -57,6 +57,14 @@ Outcome<void> Domain::attach(Space& space) {
     return {};
 }
 
+Outcome<void> Domain::narrow(const Limits& limits) {
+    if (mappings_.size() > limits.max_mappings) return std::unexpected{Refusal::TooManyMappings};
+    if (bytes_ > limits.max_bytes) return std::unexpected{Refusal::TooManyBytes};
+    limits_.max_mappings = std::min(limits_.max_mappings, limits.max_mappings);
+    limits_.max_bytes = std::min(limits_.max_bytes, limits.max_bytes);
+    return {};
+}
+
 Outcome<void> Domain::detach(Space& space) {
     const auto at = std::ranges::find(spaces_, &space);
     if (at == spaces_.end()) return {};
@@ -114,37 +122,38 @@ Outcome<void> Domain::map_in_spaces(const Mapping& mapping, std::span<std::byte>
     return {};
 }
 
-bool Domain::would_split(IovaRange range) const noexcept {
-    const auto at_first = mappings_.find(range.first);
-    if (at_first && at_first->start < range.first) return true;
-    const auto at_last = mappings_.find(range.last);
-    return at_last && at_last->last() > range.last;
+Outcome<Domain::Extent> Domain::extent_of(IovaRange range) const noexcept {
+    Extent extent;
+    IovaRange rest = range;
+    for (auto next = mappings_.first_in(rest); next; next = mappings_.first_in(rest)) {
+        if (!range.contains({next->start, next->last()})) return std::unexpected{Refusal::WouldSplit};
+        if (extent.count++ == 0) extent.range.first = next->start;
+        extent.range.last = next->last();
+        extent.bytes += next->size;
+        if (next->last() == range.last) break;
+        rest.first = Iova{next->last().value() + 1};
+    }
+    return extent;
 }
 
 Outcome<std::uint64_t> Domain::unmap(IovaRange range) {
     if (lost_) return lose();
     if (range.last < range.first) return std::unexpected{Refusal::OutOfRange};
-    if (would_split(range)) return std::unexpected{Refusal::WouldSplit};
-    std::vector<Mapping> gone;
-    std::uint64_t bytes = 0;
-    for (auto next = mappings_.starting_from(range.first); next && next->start <= range.last;) {
-        gone.push_back(*next);
-        bytes += next->size;
-        if (next->last() == Iova{~0ULL}) break;
-        next = mappings_.starting_from(Iova{next->last().value() + 1});
-    }
-    if (gone.empty()) return 0;
+    const auto extent = extent_of(range);
+    if (!extent) return std::unexpected{extent.error()};
+    if (extent->count == 0) return 0;
     // The host first, and all of it: only then may pages be used for something else.
     for (Space* const space : spaces_) {
-        const auto unmapped = space->unmap({gone.front().start, gone.back().last()});
-        if (!unmapped || *unmapped != bytes) return lose();
+        const auto unmapped = space->unmap(extent->range);
+        if (!unmapped || *unmapped != extent->bytes) return lose();
     }
-    for (const Mapping& mapping : gone) {
-        mappings_.erase(mapping.start);
-        pages_.conceal(mapping.target, mapping.size);
+    for (std::uint64_t left = extent->count; left > 0; --left) {
+        const Mapping gone = *mappings_.first_in(extent->range);
+        mappings_.erase(gone.start);
+        pages_.conceal(gone.target, gone.size);
     }
-    bytes_ -= bytes;
-    return gone.size();
+    bytes_ -= extent->bytes;
+    return extent->count;
 }
 
 }  // namespace holdfast::iommu

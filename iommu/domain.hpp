@@ -60,6 +60,9 @@ public:
     /// Brings a space with no mappings to what this domain has; on failure it has none again. The space is
     /// borrowed until detach().
     Outcome<void> attach(Space& space);
+    /// From now on these caps hold too, those of a further device's rule. What is mapped already must be
+    /// below them: TooManyMappings or TooManyBytes, and nothing has changed.
+    Outcome<void> narrow(const Limits& limits);
     /// The space has no mappings afterwards.
     Outcome<void> detach(Space& space);
 
@@ -78,10 +81,17 @@ private:
     [[nodiscard]] Outcome<std::span<std::byte>> judge(const Mapping& mapping) const noexcept;
     /// Maps in the attached spaces; what was done is undone on failure.
     Outcome<void> map_in_spaces(const Mapping& mapping, std::span<std::byte> host);
-    [[nodiscard]] bool would_split(IovaRange range) const noexcept;
+    /// All mappings in a range, from the first byte of the first to the last of the last.
+    struct Extent {
+        IovaRange range;
+        std::uint64_t bytes = 0;
+        std::uint64_t count = 0;
+    };
+    /// WouldSplit: one of them lies in it in part.
+    [[nodiscard]] Outcome<Extent> extent_of(IovaRange range) const noexcept;
     std::unexpected<Refusal> lose() noexcept;
 
-    const Limits limits_;
+    Limits limits_;
     GuestPages& pages_;
     IntervalMap mappings_;
     std::vector<Space*> spaces_;

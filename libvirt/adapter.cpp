@@ -6,11 +6,15 @@
 #include <optional>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "libvirt/answers.hpp"
 #include "libvirt/console.hpp"
+#include "libvirt/option.hpp"
+#include "libvirt/parts.hpp"
 #include "libvirt/vm.hpp"
 #include "sys/poller.hpp"
 #include "sys/socket.hpp"
@@ -57,6 +61,8 @@ public:
     static Result<std::unique_ptr<Adapter>> create(const Plan& plan, UniqueFd listener);
     Result<void> start_vm();
     Result<int> serve();
+    /// One who has not come within kLastWords is not waited for.
+    void await_client();
 
 private:
     Adapter(const Plan& plan, Poller poller) noexcept
@@ -116,6 +122,13 @@ Result<int> Adapter::serve() {
     return *exit_status_;
 }
 
+void Adapter::await_client() {
+    std::array<epoll_event, 8> events;
+    const auto ready = poller_.wait(events, static_cast<int>(kLastWords.count()));
+    if (!ready) return;
+    for (const epoll_event& event : *ready) monitor_->on_ready(event.data.u64);
+}
+
 void Adapter::on_ready(std::uint64_t token) {
     switch (token) {
         case kSignal: exit_status_ = 0; break;
@@ -133,8 +146,7 @@ void Adapter::on_ready(std::uint64_t token) {
 // Its last events first: libvirt tells a shutdown from a crash by them.
 void Adapter::on_vm_ended() {
     if (!vm_) return;
-    while (vm_->on_readable()) {
-    }
+    vm_->read_to_end();
     (void)poller_.remove(vm_->ended());
     domain_.vm = nullptr;
     const int status = vm_->wait();
@@ -174,8 +186,24 @@ Result<int> run_probe(const Plan& plan) {
 Result<int> run_domain(const Plan& plan) {
     UniqueFd listener = HF_TRY(open_monitor(plan.monitor));
     const auto adapter = HF_TRY(Adapter::create(plan, std::move(listener)));
-    HF_TRY(adapter->start_vm());
+    if (const auto started = adapter->start_vm(); !started) {
+        adapter->await_client();
+        return started.error();
+    }
     return adapter->serve();
+}
+
+void await_client(std::span<const char* const> words) {
+    for (std::size_t i = 1; i < words.size(); ++i) {
+        if (std::string_view{words[i - 1]} != "-chardev") continue;
+        auto fields = Fields::read(words[i], "backend");
+        if (!fields || fields->take("server") != "on") continue;
+        const auto fd = fd_of(fields->take("fd"));
+        if (!fd) continue;
+        pollfd wait{.fd = *fd, .events = POLLIN, .revents = 0};
+        if (::poll(&wait, 1, static_cast<int>(kLastWords.count())) > 0) ::accept(*fd, nullptr, nullptr);
+        return;
+    }
 }
 
 }  // namespace holdfast::libvirt

@@ -16,6 +16,7 @@ constexpr std::string_view kVirtioSerial[] = {"bus", "addr", "id"};
 constexpr std::string_view kVirtconsole[] = {"chardev", "id"};
 constexpr std::string_view kTpm[] = {"tpmdev", "id"};
 constexpr std::string_view kPanic[] = {"bus", "addr", "id"};
+constexpr std::string_view kVfio[] = {"host", "bus", "addr", "id", "bootindex"};
 constexpr std::string_view kRam[] = {"id", "size"};
 constexpr std::string_view kSecret[] = {"id", "format", "file"};
 constexpr std::string_view kModern =
@@ -33,6 +34,7 @@ constexpr Type kTypes[] = {
     {"virtconsole", kVirtconsole},
     {"tpm-crb", kTpm},
     {"pvpanic-pci", kPanic},
+    {"vfio-pci", kVfio},
     {"memory-backend-ram", kRam},
     {"secret", kSecret},
     // Without this name libvirt takes virtio devices for conventional PCI ones, and asks for a bridge.

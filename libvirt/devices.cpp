@@ -40,10 +40,6 @@ Verdict<void> Parts::join(Plan& plan) {
 
 Verdict<void> Parts::add_device(Fields& fields, Plan& plan) {
     const std::string driver = fields.take("driver");
-    if (driver == "vfio-pci") {
-        return Refusal{"Holdfast cannot hand over devices of the host to libvirt domains yet",
-                       "leave out <hostdev>"};
-    }
     if (driver.starts_with("vhost-vsock")) {
         return Refusal{"<vsock> means vhost, which would read guest memory past its encryption",
                        "use HOLDFAST_VSOCK=CID=PATH (docs/libvirt.md, \"vsock\")"};
@@ -64,6 +60,8 @@ Verdict<void> Parts::add_device(Fields& fields, Plan& plan) {
     else if (driver == "virtio-blk-pci") HF_TRY(add_disk(fields, id, plan));
     else if (driver == "virtio-net-pci") HF_TRY(add_net(fields, plan));
     else if (driver == "tpm-crb") HF_TRY(add_tpm(fields, plan));
+    // `run` judges it, whoever has bound it to vfio-pci.
+    else if (driver == "vfio-pci") plan.run.insert(plan.run.end(), {"--device", fields.take("host")});
     // A guest has one of each of these two in any case.
     else if (driver == "virtio-rng-pci" && std::erase(rngs_, fields.take("rng")) != 1)
         return missing("random numbers", id);

@@ -7,6 +7,10 @@
 
 namespace holdfast::libvirt {
 
+/// The state directory of domains that run as libvirt's own user, who could write no other: holdfast libvirt
+/// install makes it.
+inline constexpr const char* kStateDir = "/var/lib/libvirt/holdfast";
+
 struct Variable {
     std::string_view name;   ///< HOLDFAST_...
     std::string_view flag;   ///< of `run`; empty: the adapter's own

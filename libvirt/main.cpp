@@ -33,7 +33,11 @@ int main(int argc, char** argv) {
     std::size_t variables = 0;
     while (environ[variables] != nullptr) ++variables;
     const auto plan = libvirt::make_plan(words, {environ, variables});
-    if (!plan) return refuse(plan.error().what, plan.error().fix);
+    if (!plan) {
+        const int status = refuse(plan.error().what, plan.error().fix);
+        libvirt::await_client(words);
+        return status;
+    }
     const auto status = plan->probe ? libvirt::run_probe(*plan) : libvirt::run_domain(*plan);
     if (status) return *status;
     const std::string_view name = errno_name(status.error().os_errno);

@@ -9,9 +9,9 @@
 namespace holdfast::libvirt {
 namespace {
 
-constexpr std::array<std::string_view, 8> kWithoutValue{"S",         "daemonize",      "no-shutdown",
+constexpr std::array<std::string_view, 9> kWithoutValue{"S",         "daemonize",      "no-shutdown",
                                                         "no-reboot", "no-user-config", "nodefaults",
-                                                        "nographic", "no-fd-bootchk"};
+                                                        "nographic", "no-fd-bootchk",  "no-hpet"};
 constexpr std::array<std::string_view, 32> kWithValue{
     "name",   "object",          "machine", "accel",  "m",        "overcommit", "smp",
     "uuid",   "display",         "chardev", "mon",    "qmp",      "rtc",        "boot",

@@ -13,12 +13,6 @@ namespace {
 // What a descriptor's number may be: far above what libvirt hands over.
 constexpr unsigned kMaxFd = 65535;
 
-std::optional<int> fd_of(std::string_view text) {
-    const auto number = number_of(text);
-    if (!number || *number < 3 || *number > kMaxFd) return std::nullopt;
-    return static_cast<int>(*number);
-}
-
 Refusal not_there(std::string_view what) {
     return {printable(what) + " is not there",
             "leave out of the domain what asks for it; docs/libvirt.md lists what there is"};
@@ -31,6 +25,12 @@ std::optional<unsigned> number_of(std::string_view text) noexcept {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
     return value;
+}
+
+std::optional<int> fd_of(std::string_view text) noexcept {
+    const auto number = number_of(text);
+    if (!number || *number < 3 || *number > kMaxFd) return std::nullopt;
+    return static_cast<int>(*number);
 }
 
 std::optional<std::uint64_t> bytes_of(std::string_view text, Unit plain) noexcept {

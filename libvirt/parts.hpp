@@ -18,6 +18,8 @@ enum class Unit : std::uint8_t { Byte, Mebibyte };
 /// "262144k", "2G"; a number alone is of `plain`. None: not a size, or too big.
 [[nodiscard]] std::optional<std::uint64_t> bytes_of(std::string_view text, Unit plain) noexcept;
 [[nodiscard]] std::optional<unsigned> number_of(std::string_view text) noexcept;
+/// The number of an inherited descriptor.
+[[nodiscard]] std::optional<int> fd_of(std::string_view text) noexcept;
 
 class Parts {
 public:

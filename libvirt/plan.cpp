@@ -14,18 +14,13 @@ namespace holdfast::libvirt {
 namespace {
 
 // Ignored, because what they ask for is so in any case or means nothing to a guest of ours:
-// a clock (ours is the host's, in UTC), a boot order (ours is fixed), a display and sound (there are none),
-// the chipset's watchdog (not there), and how QEMU logs. -overcommit, -sandbox and -global are judged below.
-constexpr std::array<std::string_view, 10> kIgnored{"uuid",
-                                                    "rtc",
-                                                    "boot",
-                                                    "msg",
-                                                    "audiodev",
-                                                    "nographic",
-                                                    "nodefaults",
-                                                    "no-user-config",
-                                                    "watchdog-action",
-                                                    "no-fd-bootchk"};
+// a clock (ours is the host's, in UTC), no HPET (there is none), a boot order (ours is fixed), a display and
+// sound (there are none), the chipset's watchdog (not there), and how QEMU logs. -overcommit, -sandbox and
+// -global are judged below.
+constexpr std::array<std::string_view, 11> kIgnored{
+    "uuid",         "rtc",       "no-hpet",    "boot",           "msg",
+    "audiodev",     "nographic", "nodefaults", "no-user-config", "watchdog-action",
+    "no-fd-bootchk"};
 
 Verdict<void> want(bool holds, std::string what, std::string fix) {
     if (holds) return {};

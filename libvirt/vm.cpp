@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "libvirt/environment.hpp"
 #include "libvirt/json.hpp"
 #include "sys/log.hpp"
 #include "sys/socket.hpp"
@@ -61,6 +62,7 @@ Result<std::unique_ptr<Vm>> Vm::start(const Plan& plan, const UniqueFd& console,
     auto [ours, theirs] = HF_TRY(socket_pair(SOCK_STREAM));
     std::vector<std::string> words;
     if (!plan.state_dir.empty()) words = {"--state-dir", plan.state_dir};
+    else if (::geteuid() != 0 && ::access(kStateDir, W_OK) == 0) words = {"--state-dir", kStateDir};
     words.insert(words.end(), {"run", plan.name, "--report-fd", std::to_string(kHandoverFd)});
     if (plan.paused) words.emplace_back("--paused");
     words.insert(words.end(), plan.run.begin(), plan.run.end());
@@ -102,22 +104,31 @@ Result<void> Vm::connect(const std::string& socket) {
 Result<nlohmann::json> Vm::ask(std::string_view command) {
     const std::string text = one_line({{"execute", command}}) + '\n';
     HF_TRY(write_all(control_, std::as_bytes(std::span{text})));
-    const auto deadline = Clock::now() + kPatience;
-    while (true) {
-        auto message = HF_TRY(next(deadline));
-        if (!message.contains("event")) return message;
-        on_event_(one_line(message) + "\r\n");
-    }
+    auto answer = HF_TRY(next_answer(Clock::now() + kPatience));
+    // What came in one piece with the answer makes nothing readable any more.
+    tell_events();
+    return answer;
 }
 
 bool Vm::on_readable() {
-    if (!receive(Clock::now() + kPatience)) return false;
+    // It may have been read since by ask(): this must not wait.
+    const bool open = !readable(control_, Clock::now()) || receive();
+    tell_events();
+    return open;
+}
+
+void Vm::read_to_end() {
+    const auto deadline = Clock::now() + kGrace;
+    do tell_events();
+    while (readable(control_, deadline) && receive());
+}
+
+void Vm::tell_events() {
     std::string line;
     while (take_line(line)) {
         const auto message = parse_object(line);
         if (message && message->contains("event")) on_event_(one_line(*message) + "\r\n");
     }
-    return true;
 }
 
 bool Vm::take_line(std::string& line) {
@@ -128,9 +139,8 @@ bool Vm::take_line(std::string& line) {
     return true;
 }
 
-Result<void> Vm::receive(Clock::time_point deadline) {
+Result<void> Vm::receive() {
     if (received_.size() > kMaxMessage) return peer_fault("the VM's message has no end");
-    if (!readable(control_, deadline)) return peer_fault("the VM does not answer");
     std::array<char, 4096> part;
     const ssize_t got = ::recv(control_.get(), part.data(), part.size(), 0);
     if (got < 0 && errno == EINTR) return {};
@@ -141,10 +151,21 @@ Result<void> Vm::receive(Clock::time_point deadline) {
 
 Result<nlohmann::json> Vm::next(Clock::time_point deadline) {
     std::string line;
-    while (!take_line(line)) HF_TRY(receive(deadline));
+    while (!take_line(line)) {
+        if (!readable(control_, deadline)) return peer_fault("the VM does not answer");
+        HF_TRY(receive());
+    }
     auto message = parse_object(line);
     if (!message) return peer_fault("the VM's answer is not a JSON object");
     return std::move(*message);
+}
+
+Result<nlohmann::json> Vm::next_answer(Clock::time_point deadline) {
+    while (true) {
+        auto message = HF_TRY(next(deadline));
+        if (!message.contains("event")) return message;
+        on_event_(one_line(message) + "\r\n");
+    }
 }
 
 }  // namespace holdfast::libvirt

@@ -29,12 +29,14 @@ public:
     Vm& operator=(const Vm&) = delete;
 
     /// Carries out one command; the answer is QMP's whole one, with "return" or "error". Events that come
-    /// first are told first.
+    /// before it or with it are told first.
     Result<nlohmann::json> ask(std::string_view command);
     /// Readable when there is something for on_readable().
     [[nodiscard]] const UniqueFd& control() const noexcept { return control_; }
-    /// False: the VM has closed it.
+    /// Does not wait. False: the VM has closed it.
     [[nodiscard]] bool on_readable();
+    /// For its last events, when `holdfast run` has ended: until the VM has closed it.
+    void read_to_end();
     /// Readable when `holdfast run` has ended.
     [[nodiscard]] const UniqueFd& ended() const noexcept { return child_.pidfd(); }
     /// Its exit status. Blocks; `end()` first unless it has ended.
@@ -46,8 +48,13 @@ private:
     Result<void> connect(const std::string& socket);
     /// One whole message; none within the deadline is an error.
     Result<nlohmann::json> next(std::chrono::steady_clock::time_point deadline);
-    Result<void> receive(std::chrono::steady_clock::time_point deadline);
+    /// Tells the events before it.
+    Result<nlohmann::json> next_answer(std::chrono::steady_clock::time_point deadline);
+    /// What is there to read, or waits for it.
+    Result<void> receive();
     bool take_line(std::string& line);
+    /// Those received so far.
+    void tell_events();
 
     Child child_;
     OnEvent on_event_;

@@ -47,6 +47,18 @@ std::uint64_t sum(std::span<const GuestMemory::Range> ranges) {
     return total;
 }
 
+Result<software::Views> create_views(std::uint64_t bytes, const UniqueFd& device, UniqueFd self,
+                                     const UniqueFd& unswapped, unsigned readers) {
+    using software::Views;
+    if (!unswapped) {
+        const UniqueFd file = HF_TRY(sealed_memfd("guest-ram", bytes));
+        return Views::create(file, bytes, device, std::move(self), readers, Views::Swap::Lock);
+    }
+    if (HF_TRY(file_size(unswapped)) != bytes)
+        return input_error("the file for guest RAM is not of its size");
+    return Views::create(unswapped, bytes, device, std::move(self), readers, Views::Swap::Never);
+}
+
 }  // namespace
 
 Result<GuestMemory> GuestMemory::create_plain(std::span<const Range> ranges) {
@@ -61,10 +73,10 @@ Result<GuestMemory> GuestMemory::create_plain(std::span<const Range> ranges) {
 }
 
 Result<GuestMemory> GuestMemory::create_software(std::span<const Range> ranges, const UniqueFd& device,
-                                                 UniqueFd self, const software::Config& config) {
+                                                 UniqueFd self, const UniqueFd& unswapped,
+                                                 const software::Config& config) {
     const std::uint64_t total = sum(ranges);
-    const UniqueFd file = HF_TRY(sealed_memfd("guest-ram", total));
-    auto views = HF_TRY(software::Views::create(file, total, device, std::move(self), config.readers));
+    auto views = HF_TRY(create_views(total, device, std::move(self), unswapped, config.readers));
     std::vector<std::uint32_t> starts;
     std::uint64_t page = 0;
     for (const Range& range : ranges) {
@@ -119,6 +131,20 @@ std::optional<software::Statistics> GuestMemory::statistics() const {
 }
 
 Result<void> GuestMemory::seal_all() const { return pager_ ? pager_->seal_all() : Result<void>{}; }
+
+Result<void> GuestMemory::exempt(GuestAddr start, std::uint64_t size) const {
+    const std::byte* const at = HF_TRY(resolve(start, size));
+    if (!pager_) return {};
+    const auto page = static_cast<std::uint64_t>(at - view().data()) / kPageSize;
+    return pager_->exempt(static_cast<std::uint32_t>(page), static_cast<std::uint32_t>(size / kPageSize));
+}
+
+Result<void> GuestMemory::protect(GuestAddr start, std::uint64_t size) const {
+    const std::byte* const at = HF_TRY(resolve(start, size));
+    if (!pager_) return {};
+    const auto page = static_cast<std::uint64_t>(at - view().data()) / kPageSize;
+    return pager_->protect(static_cast<std::uint32_t>(page), static_cast<std::uint32_t>(size / kPageSize));
+}
 
 void GuestMemory::wipe() noexcept {
     if (pager_) pager_->wipe();

@@ -49,9 +49,12 @@ public:
     /// RAM with no protection (tier `none`). Ranges are ascending and do not overlap.
     static Result<GuestMemory> create_plain(std::span<const Range> ranges);
     /// RAM that is ciphertext outside of a clear window (tier `software`). `device` is an open
-    /// /dev/userfaultfd, `self` a pidfd of this process or none. Starts the pager's threads.
+    /// /dev/userfaultfd, `self` a pidfd of this process or none. `unswapped`: an empty file for all of it
+    /// that is never swapped (sys/unswapped_file.hpp); without one all of it is locked, which RLIMIT_MEMLOCK
+    /// must allow. Starts the pager's threads.
     static Result<GuestMemory> create_software(std::span<const Range> ranges, const UniqueFd& device,
-                                               UniqueFd self, const software::Config& config);
+                                               UniqueFd self, const UniqueFd& unswapped,
+                                               const software::Config& config);
     GuestMemory(GuestMemory&&) noexcept;
     GuestMemory& operator=(GuestMemory&&) noexcept;
     ~GuestMemory();
@@ -101,6 +104,12 @@ public:
     /// Most bytes that are ever plaintext; none where that is no promise of the tier.
     [[nodiscard]] std::optional<std::uint64_t> clear_window_bytes() const noexcept;
     [[nodiscard]] std::optional<software::Statistics> statistics() const;
+    /// Pages that a device reaches: clear, mapped and outside of the clear window until protect(). Whole
+    /// pages of one region, none of which is exempt already. After an error other than a guest fault the VM
+    /// must end.
+    Result<void> exempt(GuestAddr start, std::uint64_t size) const;
+    /// Takes exempt pages back into the encrypted set.
+    Result<void> protect(GuestAddr start, std::uint64_t size) const;
     /// Seals all there is to seal. While the guest does not run.
     Result<void> seal_all() const;
     /// Wipes keys and what is clear (tier `software`). Neither guest nor devices run any more.

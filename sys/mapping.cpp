@@ -7,8 +7,8 @@
 
 namespace holdfast {
 
-Result<Mapping> Mapping::map(int fd, std::size_t size, int protection, int flags) {
-    void* const at = ::mmap(nullptr, size, protection, flags, fd, 0);
+Result<Mapping> Mapping::map(int fd, std::size_t size, int protection, int flags, std::uint64_t offset) {
+    void* const at = ::mmap(nullptr, size, protection, flags, fd, static_cast<off_t>(offset));
     if (at == MAP_FAILED) return os_error("mmap");
     Mapping mapping{{static_cast<std::byte*>(at), size}};
     if (::madvise(at, size, MADV_DONTDUMP) < 0) return os_error("madvise DONTDUMP");
@@ -16,8 +16,8 @@ Result<Mapping> Mapping::map(int fd, std::size_t size, int protection, int flags
     return mapping;
 }
 
-Result<Mapping> Mapping::shared(const UniqueFd& fd, std::size_t size) {
-    return map(fd.get(), size, PROT_READ | PROT_WRITE, MAP_SHARED);
+Result<Mapping> Mapping::shared(const UniqueFd& fd, std::size_t size, std::uint64_t offset) {
+    return map(fd.get(), size, PROT_READ | PROT_WRITE, MAP_SHARED, offset);
 }
 
 Result<Mapping> Mapping::anonymous(std::size_t size) {

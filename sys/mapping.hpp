@@ -15,8 +15,8 @@ namespace holdfast {
 /// Sole owner of one mmap()ed range; unmapped on destruction. Kept out of core dumps and of children.
 class Mapping {
 public:
-    /// Shared, readable and writable, of `size` bytes of `fd` from its start.
-    static Result<Mapping> shared(const UniqueFd& fd, std::size_t size);
+    /// Shared, readable and writable, of `size` bytes of `fd`, from a page's start on.
+    static Result<Mapping> shared(const UniqueFd& fd, std::size_t size, std::uint64_t offset = 0);
     /// Private, zeroed memory.
     static Result<Mapping> anonymous(std::size_t size);
     /// The same, from a multiple of kHugePage on and in huge pages where the kernel has them: for memory that
@@ -39,7 +39,7 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
 
 private:
-    static Result<Mapping> map(int fd, std::size_t size, int protection, int flags);
+    static Result<Mapping> map(int fd, std::size_t size, int protection, int flags, std::uint64_t offset = 0);
     explicit Mapping(std::span<std::byte> bytes) noexcept : bytes_{bytes} {}
     std::span<std::byte> bytes_;
 };

@@ -31,7 +31,9 @@ Result<void> map_locked(void* at, std::size_t size) noexcept {
 
 }  // namespace
 
-void wipe(std::span<std::byte> bytes) noexcept { ::explicit_bzero(bytes.data(), bytes.size()); }
+void wipe(std::span<std::byte> bytes) noexcept {
+    if (!bytes.empty()) ::explicit_bzero(bytes.data(), bytes.size());  // which wants no null pointer
+}
 
 [[gnu::noinline]] void wipe_stack() noexcept {
     std::array<std::byte, 1024> below;

@@ -19,9 +19,10 @@ from collections import defaultdict
 from pathlib import Path
 
 GTEST = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:, where .*)? \(\d+ ms\)$", re.M)
-SCRIPT = re.compile(r"^(?:(ok|FAILED|not ok):? (.+)|skip ([^:\n]+): (no .*))$", re.M)
+SCRIPT = re.compile(r"^(?:(ok|FAILED|not ok):? (?!\((?:failures|errors|skipped)=)(.+)|skip ([^:\n]+): (no .*))$", re.M)
 UNITTEST = re.compile(r"^(test\w+) \(.*\)(?:\n.*)? \.\.\. (?:(ok)|(FAIL|ERROR)|skipped (['\"])(.*)\4)$", re.M)
 REASON = re.compile(r"^skip: no (\S.*?)\.?(?:[:;,(].*)?$", re.M)
+TAIL = 40  # lines of a failed test's output
 KVM_GET_API_VERSION = 0xAE00
 
 
@@ -66,6 +67,15 @@ def has_native_kernel_mode():
     return any(finding["id"] == "linux-guests" and finding["state"] == "ok" for finding in findings)
 
 
+def has_processor_flags(flags):
+    there = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+    return set(flags) <= set(there[1].split()) if there else True
+
+
+def is_processor_of_the_ratios():
+    return json.loads(Path("bench/ratios.json").read_text())["machine"]["processor"] in Path("/proc/cpuinfo").read_text()
+
+
 # What a test may lack, and how to tell that it is there. Devices, files and programs tell by their names.
 THINGS = {
     "/dev/kvm": has_kvm,
@@ -79,6 +89,7 @@ THINGS = {
     "SNP vectors": lambda: Path("../shared/vectors/snp/launch_digests.json").exists(),
     "machine without passt": lambda: not shutil.which("passt"),
     "machine with /dev/kvm for some": lambda: has_kvm() and not os.stat("/dev/kvm").st_mode & 0o006,
+    "processor of bench/ratios.json": is_processor_of_the_ratios,
     "hardware VT-d or AMD-Vi": lambda: any(Path("/sys/class/iommu").glob("*")),
 }
 
@@ -88,6 +99,8 @@ def present(thing):
         return THINGS[thing]()
     if thing.startswith("Landlock ABI "):
         return landlock_abi() >= int(thing.rpartition(" ")[2])
+    if thing.startswith("processor flags "):
+        return has_processor_flags(thing.split()[2:])
     if thing.startswith("/"):
         return os.access(thing, os.R_OK | os.W_OK)
     return shutil.which(thing) is not None if " " not in thing else True
@@ -166,6 +179,9 @@ def main():
         print(f"  {spent:7.1f} s  {suite}")
     if skips:
         print("\nSkipped:", *skips, sep="\n  ")
+    for log in dict.fromkeys(log for _, log in failures):
+        # For who has only this output, as of a CI.
+        print(f"\nThe end of {log}:", *log.read_text().splitlines()[-TAIL:], sep="\n  | ")
     if failures:
         print("\nFailed:", *(f"{what}\n      {log}" for what, log in failures), sep="\n  ")
     print(f"\n{counts['ok']} passed, {counts['failed']} failed, {counts['skip']} skipped")

@@ -8,6 +8,26 @@
 
 namespace holdfast::vmm {
 
+namespace {
+
+std::optional<boot::Viot> viot_of(const LaunchConfig& config) {
+    if (config.devices.empty()) return std::nullopt;
+    const std::uint8_t iommu = iommu_slot(config);
+    return boot::Viot{.iommu = iommu,
+                      .first = static_cast<std::uint8_t>(iommu + 1),
+                      .last = static_cast<std::uint8_t>(iommu + config.devices.size())};
+}
+
+}  // namespace
+
+std::uint8_t iommu_slot(const LaunchConfig& config) {
+    constexpr std::size_t kAlways = 2;  // pvpanic and rng, from 1 on
+    std::size_t others = config.disks.size();
+    for (const bool present : {config.net.has_value(), config.vsock_cid.has_value(), config.virtio_console})
+        others += present ? 1 : 0;
+    return static_cast<std::uint8_t>(1 + kAlways + others);
+}
+
 std::string shape_text(const LaunchConfig& config) {
     std::string text = "holdfast shape 1\n";
     text += "memory " + std::to_string(config.memory_bytes) + '\n';
@@ -20,6 +40,8 @@ std::string shape_text(const LaunchConfig& config) {
     if (config.net) text += "device net\n";
     if (config.vsock_cid) text += "device vsock\n";
     if (config.virtio_console) text += "device console\n";
+    if (!config.devices.empty()) text += "device iommu\n";
+    for (std::size_t i = 0; i < config.devices.size(); ++i) text += "device of the host\n";
     if (config.vtpm) text += "device tpm\n";
     if (config.bundle) {
         text += "bundle " + hex(sha384(std::as_bytes(std::span{config.bundle->manifest}))) + '\n';
@@ -43,7 +65,8 @@ Result<LoadedGuest> load_guest(const memcrypt::GuestMemory& memory, const Launch
                             .shape = shape,
                             .cpus = config.cpus,
                             .elf_entry = config.flat_entry ? boot::ElfEntry::Flat : boot::ElfEntry::Pvh,
-                            .event_log = event_log}));
+                            .event_log = event_log,
+                            .viot = viot_of(config)}));
     guest.measured = std::move(measured.events);
     if (config.tier == memcrypt::Tier::None) return guest;
     memcrypt::LaunchDigest digest;

@@ -23,13 +23,16 @@ struct LoadedGuest {
     std::vector<eventlog::Event> measured;   ///< for the vTPM, in order; empty if the VM has none
 };
 
+/// The PCI device number of the IOMMU if the VM has devices of the host; these follow it.
+[[nodiscard]] std::uint8_t iommu_slot(const LaunchConfig& config);
+
 /// Loads into fresh memory. Uses nothing of `config` that its launch digest should not cover.
 Result<LoadedGuest> load_guest(const memcrypt::GuestMemory& memory, const LaunchConfig& config,
                                const UniqueFd& kernel, const UniqueFd& initrd);
 
 /// What the guest can see of the machine, as text that is loaded with it and so part of the digest: one line
-/// each for memory, CPUs, console, every device in the order of its PCI slots, and the bundle. Not in it: what tells one
-/// VM from another of the same shape (MAC address, CID, sizes of disks).
+/// each for memory, CPUs, console, every device in the order of its PCI slots, and the bundle. Not in it:
+/// what tells one VM from another of the same shape (MAC address, CID, sizes of disks).
 [[nodiscard]] std::string shape_text(const LaunchConfig& config);
 
 }  // namespace holdfast::vmm

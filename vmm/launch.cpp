@@ -12,11 +12,17 @@ namespace {
 
 // Bit i of a mask says that the i-th of kLaunchFds is there.
 constexpr std::uint16_t kTpmFds = 1U << 10 | 1U << 11;
-constexpr std::uint16_t kOptionalFds = 1U << 1 | 1U << 3 | 1U << 9 | kTpmFds;
+constexpr std::uint16_t kOptionalFds = 1U << 1 | 1U << 3 | 1U << 9 | kTpmFds | 1U << 12;
 constexpr std::uint16_t kAllFds = (1U << kLaunchFds.size()) - 1;
 
-enum class ReportKind : std::uint8_t { Started = 1, Ended = 2 };
-constexpr std::size_t kMaxReport = 4096;
+constexpr std::array<UniqueFd DeviceFds::*, 3> kDeviceFds{&DeviceFds::container, &DeviceFds::group,
+                                                          &DeviceFds::device};
+
+enum class ReportKind : std::uint8_t { Started = 1, Ended = 2, DeviceEvents = 3 };
+constexpr std::size_t kMaxReport = (64U << 10) + 4096;  // the event log has an area of 64 KiB
+
+constexpr std::size_t kMaxDeviceAddress = 16;    // 0000:00:00.0, and longer domains
+constexpr std::uint64_t kMostMappings = 65'535;  // vfio_iommu_type1.dma_entry_limit
 
 Result<bool> get_bool(WireReader& reader) {
     const auto value = HF_TRY(reader.get<std::uint8_t>());
@@ -99,6 +105,13 @@ void put_devices(WireWriter& writer, const LaunchConfig& config) {
     writer.put(static_cast<std::uint8_t>(config.vsock_cid.has_value()));
     if (config.vsock_cid) writer.put(*config.vsock_cid);
     writer.put(static_cast<std::uint8_t>(config.vtpm));
+    writer.put(static_cast<std::uint8_t>(config.devices.size()));
+    for (const DeviceShape& device : config.devices) {
+        writer.put_string(device.address);
+        writer.put(device.rule);
+        writer.put(device.max_bytes);
+        writer.put(device.max_mappings);
+    }
 }
 
 Result<void> get_devices(WireReader& reader, LaunchConfig& config) {
@@ -121,6 +134,18 @@ Result<void> get_devices(WireReader& reader, LaunchConfig& config) {
         if (*config.vsock_cid < 3 || *config.vsock_cid == 0xffffffff) return peer_fault("reserved CID");
     }
     config.vtpm = HF_TRY(get_bool(reader));
+    const auto devices = HF_TRY(reader.get<std::uint8_t>());
+    if (devices > kMaxDevices) return peer_fault("too many devices of the host");
+    for (std::uint8_t i = 0; i < devices; ++i) {
+        DeviceShape device;
+        device.address = HF_TRY(reader.get_string());
+        if (device.address.size() > kMaxDeviceAddress) return peer_fault("device address too long");
+        device.rule = HF_TRY(reader.get<std::uint32_t>());
+        device.max_bytes = HF_TRY(reader.get<std::uint64_t>());
+        device.max_mappings = HF_TRY(reader.get<std::uint64_t>());
+        if (device.max_mappings > kMostMappings) return peer_fault("more mappings than the kernel has");
+        config.devices.push_back(std::move(device));
+    }
     return {};
 }
 
@@ -180,6 +205,10 @@ Result<void> send_launch(const UniqueFd& socket, const LaunchConfig& config, con
         mask = static_cast<std::uint16_t>(mask | 1U << i);
         numbers.push_back((fds.*kLaunchFds[i]).get());
     }
+    check(fds.devices.size() == config.devices.size(), "a device without its descriptors");
+    for (const DeviceFds& device : fds.devices) {
+        for (const UniqueFd DeviceFds::* const fd : kDeviceFds) numbers.push_back((device.*fd).get());
+    }
     WireWriter writer;
     writer.put(mask);
     writer.put_string(config.name);
@@ -216,6 +245,14 @@ Result<Launch> receive_launch(const UniqueFd& socket) {
         if (next == message.fds.size()) return peer_fault("launch message lacks a descriptor");
         launch.fds.*kLaunchFds[i] = std::move(message.fds[next++]);
     }
+    if (message.fds.size() - next != kDeviceFds.size() * launch.config.devices.size()) {
+        return peer_fault("a device of the host has three descriptors");
+    }
+    while (next < message.fds.size()) {
+        DeviceFds device;
+        for (UniqueFd DeviceFds::* const fd : kDeviceFds) device.*fd = std::move(message.fds[next++]);
+        launch.fds.devices.push_back(std::move(device));
+    }
     return launch;
 }
 
@@ -224,6 +261,7 @@ Result<void> send_started(const UniqueFd& socket, const Started& started) {
     writer.put(static_cast<std::uint8_t>(ReportKind::Started));
     put_digest(writer, started.launch_digest);
     put_pcrs(writer, started.pcrs);
+    writer.put_bytes(started.event_log);
     return send_message(socket, writer.bytes());
 }
 
@@ -236,6 +274,50 @@ Result<void> send_ended(const UniqueFd& socket, const Ended& ended) {
     return send_message(socket, writer.bytes(), {&session, session >= 0 ? 1U : 0U});
 }
 
+Result<void> send_device_events(const UniqueFd& socket, std::span<const DeviceEvent> events,
+                                std::uint32_t left_out) {
+    check(events.size() <= kMaxDeviceEvents, "number of device events");
+    WireWriter writer;
+    writer.put(static_cast<std::uint8_t>(ReportKind::DeviceEvents));
+    writer.put(left_out);
+    writer.put(static_cast<std::uint8_t>(events.size()));
+    for (const DeviceEvent& event : events) {
+        writer.put(static_cast<std::uint8_t>(event.kind));
+        writer.put(event.device);
+        writer.put(event.why);
+        writer.put(static_cast<std::uint8_t>(event.writable));
+        for (const std::uint64_t value : {event.iova, event.size, event.target, event.at_ms})
+            writer.put(value);
+    }
+    return send_message(socket, writer.bytes());
+}
+
+namespace {
+
+Result<DeviceEvent> get_device_event(WireReader& reader) {
+    DeviceEvent event;
+    const auto kind = HF_TRY(reader.get<std::uint8_t>());
+    if (kind < 1 || kind > 3) return peer_fault("unknown event of a device");
+    event.kind = static_cast<DeviceEvent::Kind>(kind);
+    event.device = HF_TRY(reader.get<std::uint8_t>());
+    if (event.device >= kMaxDevices) return peer_fault("event of a device that there is not");
+    event.why = HF_TRY(reader.get<std::uint8_t>());
+    event.writable = HF_TRY(get_bool(reader));
+    for (std::uint64_t* const value : {&event.iova, &event.size, &event.target, &event.at_ms})
+        *value = HF_TRY(reader.get<std::uint64_t>());
+    return event;
+}
+
+Result<void> get_device_events(WireReader& reader, VmmReport& report) {
+    report.left_out = HF_TRY(reader.get<std::uint32_t>());
+    const auto count = HF_TRY(reader.get<std::uint8_t>());
+    if (count > kMaxDeviceEvents) return peer_fault("too many events of devices");
+    for (std::uint8_t i = 0; i < count; ++i) report.device_events.push_back(HF_TRY(get_device_event(reader)));
+    return {};
+}
+
+}  // namespace
+
 Result<std::optional<VmmReport>> receive_report(const UniqueFd& socket) {
     Message message = HF_TRY(receive_message(socket, kMaxReport));
     if (message.bytes.empty()) return std::optional<VmmReport>{};
@@ -247,8 +329,14 @@ Result<std::optional<VmmReport>> receive_report(const UniqueFd& socket) {
             report.started.emplace();
             report.started->launch_digest = HF_TRY(get_digest(reader));
             report.started->pcrs = HF_TRY(get_pcrs(reader));
+            {
+                const auto log = HF_TRY(reader.get_bytes());
+                report.started->event_log.assign(log.begin(), log.end());
+            }
             break;
+        case ReportKind::DeviceEvents: HF_TRY(get_device_events(reader, report)); break;
         case ReportKind::Ended: {
+            report.ended.emplace();
             const auto reason = static_cast<EndReason>(HF_TRY(reader.get<std::uint8_t>()));
             switch (reason) {
                 case EndReason::PowerOff:
@@ -256,11 +344,11 @@ Result<std::optional<VmmReport>> receive_report(const UniqueFd& socket) {
                 case EndReason::Reboot:
                 case EndReason::Panic:
                 case EndReason::Tampered:
-                case EndReason::Killed: report.ended.reason = reason; break;
+                case EndReason::Killed: report.ended->reason = reason; break;
                 default: return peer_fault("unknown end reason");
             }
-            report.ended.detail = HF_TRY(reader.get_string());
-            if (!message.fds.empty()) report.ended.control_session = std::move(message.fds[0]);
+            report.ended->detail = HF_TRY(reader.get_string());
+            if (!message.fds.empty()) report.ended->control_session = std::move(message.fds[0]);
             break;
         }
         default: return peer_fault("unknown report from the VMM");

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,15 @@ struct NetShape {
     std::uint16_t mtu = 1500;
 };
 
+/// A device of the host that the guest has. Whoever hands it over has judged it by the policy.
+struct DeviceShape {
+    std::string address;  ///< in the host: 0000:01:00.0
+    std::uint32_t rule = 0;
+    std::uint64_t max_bytes = 0;  ///< of guest memory that it may reach at a time
+    std::uint64_t max_mappings = 0;
+};
+inline constexpr std::size_t kMaxDevices = 4;
+
 /// What a VM was launched by. Whoever hands it over has verified the signature; here it is only measured.
 struct BundleClaim {
     std::string manifest;  ///< as it was signed
@@ -67,10 +77,19 @@ struct LaunchConfig {
     std::optional<NetShape> net;
     std::optional<std::uint32_t> vsock_cid;
     std::optional<BundleClaim> bundle;
-    bool vtpm = false;  ///< the VM has a TPM: LaunchFds' tpm_control and tpm_data are there
+    std::vector<DeviceShape> devices;  ///< at most kMaxDevices; LaunchFds' devices are theirs
+    bool vtpm = false;                 ///< the VM has a TPM: LaunchFds' tpm_control and tpm_data are there
     /// The only launch digest with which the guest may run: what a guest that reboots was launched with
     /// first.
     std::optional<Digest384> expected_digest;
+};
+
+/// What opening a device of the host by its group gives. As long as anybody has one of them open, what the
+/// device reaches stays pinned: nobody but the VMM keeps any.
+struct DeviceFds {
+    UniqueFd container;
+    UniqueFd group;
+    UniqueFd device;
 };
 
 struct LaunchFds {
@@ -86,10 +105,13 @@ struct LaunchFds {
     UniqueFd control_session;   ///< optional: a QMP client that lived through a guest reboot
     UniqueFd tpm_control;  ///< optional, with tpm_data: a vTPM's control channel (vtpm/channel/client.hpp)
     UniqueFd tpm_data;
+    UniqueFd ram;  ///< optional, for the tier `software`: a file for guest RAM that is never swapped; else it
+                   ///< is locked
+    std::vector<DeviceFds> devices;
 };
 
-/// Every descriptor, in the order in which they travel.
-inline constexpr std::array<UniqueFd LaunchFds::*, 12> kLaunchFds{&LaunchFds::kvm,
+/// Every descriptor but those of devices, which follow, in the order in which they travel.
+inline constexpr std::array<UniqueFd LaunchFds::*, 13> kLaunchFds{&LaunchFds::kvm,
                                                                   &LaunchFds::userfaultfd,
                                                                   &LaunchFds::kernel,
                                                                   &LaunchFds::initrd,
@@ -100,7 +122,8 @@ inline constexpr std::array<UniqueFd LaunchFds::*, 12> kLaunchFds{&LaunchFds::kv
                                                                   &LaunchFds::control_listener,
                                                                   &LaunchFds::control_session,
                                                                   &LaunchFds::tpm_control,
-                                                                  &LaunchFds::tpm_data};
+                                                                  &LaunchFds::tpm_data,
+                                                                  &LaunchFds::ram};
 
 /// Why a VM ended. The values are the exit statuses of `holdfast run` (design §7).
 enum class EndReason : std::uint8_t {
@@ -117,6 +140,7 @@ enum class EndReason : std::uint8_t {
 struct Started {
     std::optional<Digest384> launch_digest;  ///< none in tier `none`
     std::vector<eventlog::PcrValue> pcrs;    ///< what was measured into the vTPM; empty if the VM has none
+    std::vector<std::byte> event_log;        ///< which explains them, as the guest has it
 };
 struct Ended {
     EndReason reason = EndReason::Failure;
@@ -134,9 +158,28 @@ Result<Launch> receive_launch(const UniqueFd& socket);
 
 Result<void> send_started(const UniqueFd& socket, const Started& started);
 Result<void> send_ended(const UniqueFd& socket, const Ended& ended);
+/// What a device of the host may reach has changed, or the guest wanted it to.
+struct DeviceEvent {
+    enum class Kind : std::uint8_t { Granted = 1, Refused = 2, Revoked = 3 };
+    Kind kind = Kind::Granted;
+    std::uint8_t device = 0;  ///< index in LaunchConfig::devices
+    std::uint8_t why = 0;     ///< Refused: an iommu::Refusal
+    bool writable = false;
+    std::uint64_t iova = 0;
+    std::uint64_t size = 0;  ///< Revoked: of the range; 0: all
+    std::uint64_t target = 0;
+    std::uint64_t at_ms = 0;
+};
+inline constexpr std::size_t kMaxDeviceEvents = 64;
+/// `left_out`: how many there were besides. At most kMaxDeviceEvents.
+Result<void> send_device_events(const UniqueFd& socket, std::span<const DeviceEvent> events,
+                                std::uint32_t left_out);
+
 struct VmmReport {
-    std::optional<Started> started;  ///< else `ended` holds
-    Ended ended;
+    std::optional<Started> started;
+    std::vector<DeviceEvent> device_events;
+    std::uint32_t left_out = 0;
+    std::optional<Ended> ended;
 };
 /// None: the VMM is gone without a word.
 Result<std::optional<VmmReport>> receive_report(const UniqueFd& socket);

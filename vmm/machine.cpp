@@ -43,7 +43,7 @@ Result<memcrypt::GuestMemory> Machine::create_memory(const LaunchConfig& config,
     switch (config.tier) {
         case memcrypt::Tier::None: return memcrypt::GuestMemory::create_plain(ranges);
         case memcrypt::Tier::Software:
-            return memcrypt::GuestMemory::create_software(ranges, fds.userfaultfd, std::move(self),
+            return memcrypt::GuestMemory::create_software(ranges, fds.userfaultfd, std::move(self), fds.ram,
                                                           {.window_bytes = config.software.window_bytes,
                                                            .seal_after = config.software.seal_after,
                                                            .suite = config.software.suite,
@@ -62,12 +62,16 @@ Result<void> Machine::build() {
     HF_TRY(build_legacy());
     HF_TRY(build_pci());
     HF_TRY(build_virtio());
+    HF_TRY(build_devices());
     HF_TRY(build_tpm());
     control_ = HF_TRY(control::Server::create(
         std::move(fds_.control_listener), poller_,
         {.listener = number(Token::ControlListener), .session = number(Token::ControlSession)}, *this));
     const LoadedGuest guest = HF_TRY(load_guest(memory_, config_, fds_.kernel, fds_.initrd));
-    started_ = {.launch_digest = guest.launch_digest, .pcrs = HF_TRY(eventlog::replay_banks(guest.measured))};
+    started_ = {.launch_digest = guest.launch_digest,
+                .pcrs = HF_TRY(eventlog::replay_banks(guest.measured)),
+                .event_log = {}};
+    if (tpm_) started_.event_log = eventlog::encode(guest.measured);
     if (config_.expected_digest && started_.launch_digest != config_.expected_digest) {
         return input_error(
             "what was loaded is not what was measured before: the kernel or initrd has changed");
@@ -139,11 +143,23 @@ Result<void> Machine::add_virtio(std::unique_ptr<virtio::Device> device) {
     return {};
 }
 
+Result<void> Machine::build_devices() {
+    if (config_.devices.empty()) return {};
+    // What the ACPI table will say, and the launch digest covers.
+    check(next_slot_ == iommu_slot(config_), "PCI slot of the IOMMU");
+    devices_ = HF_TRY(vfio::Assigned::create(
+        {.memory = memory_, .interrupts = interrupts_, .doorbells = *vm_, .slots = *vm_, .pci = pci_},
+        config_.devices, std::move(fds_.devices), next_slot_,
+        {.failed = [this](const Error& error) { device_failed(error); },
+         .happened = [this] { wake_.signal(); }}));
+    return {};
+}
+
 Result<void> Machine::build_tpm() {
     if (!config_.vtpm) return {};
     tpm_ = HF_TRY(tpm::Tpm::create(std::move(fds_.tpm_control), std::move(fds_.tpm_data)));
     HF_TRY(mmio_.add(tpm::kCrbRegisters, tpm::kCrbRegistersSize, tpm_->registers()));
-    return vm_->map_device_page(GuestAddr{tpm::kCrbBuffer}, tpm_->buffer());
+    return vm_->map(tpm::kCrbBuffer, tpm_->buffer());
 }
 
 Result<void> Machine::build_vcpus(const kvm::EntryState& entry) {

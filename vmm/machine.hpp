@@ -27,6 +27,7 @@
 #include "vmm/pci/root_complex.hpp"
 #include "vmm/tpm/tpm.hpp"
 #include "vmm/vcpu_thread.hpp"
+#include "vmm/vfio/assigned.hpp"
 #include "vmm/virtio/pci_transport.hpp"
 #include "vmm/virtio/worker.hpp"
 
@@ -62,6 +63,7 @@ private:
     Result<void> build_legacy();
     Result<void> build_pci();
     Result<void> build_virtio();
+    Result<void> build_devices();
     Result<void> build_tpm();
     Result<void> add_virtio(std::unique_ptr<virtio::Device> device);
     Result<void> build_vcpus(const kvm::EntryState& entry);
@@ -83,6 +85,8 @@ private:
     void io_failed(const Error& error) noexcept;
     void memory_tampered(GuestAddr page) noexcept;
     void memory_failed(const Error& error) noexcept;
+    void device_failed(const Error& error) noexcept;
+    void report_device_events() noexcept;
 
     // What the control socket asks.
     std::string name() const override { return config_.name; }
@@ -97,6 +101,7 @@ private:
     Result<void> quit() override;
     std::optional<control::MemoryStatistics> memory_statistics() const override;
     Result<void> seal_memory() override;
+    std::vector<control::DeviceGrant> device_grants(std::uint64_t iova) const override;
 
     const LaunchConfig& config_;
     LaunchFds fds_;
@@ -130,7 +135,8 @@ private:
     std::vector<std::unique_ptr<virtio::Device>> virtio_devices_;
     std::vector<std::unique_ptr<virtio::PciTransport>> virtio_transports_;
     std::unique_ptr<virtio::Worker> worker_;
-    std::unique_ptr<tpm::Tpm> tpm_;  ///< none: the VM has no TPM
+    std::unique_ptr<vfio::Assigned> devices_;  ///< none: the VM has no device of the host
+    std::unique_ptr<tpm::Tpm> tpm_;            ///< none: the VM has no TPM
 
     std::unique_ptr<control::Server> control_;
     std::vector<std::unique_ptr<VcpuThread>> vcpus_;  // last: they use everything above

@@ -28,14 +28,20 @@ Ended Machine::run() {
     if (!memory_lost_) {
         for (const auto& vcpu : vcpus_) vcpu->pause();
     }
+    // Before their memory goes.
+    if (devices_) devices_->shut_down();
+    report_device_events();
     memory_.wipe();
-    constexpr std::chrono::milliseconds kLastWords{200};
-    console_->drain(kLastWords);
+    // The I/O process of a guest that lived for a moment may still be closing its jail: seconds on a busy
+    // host.
+    constexpr std::chrono::milliseconds kLastOutput{3000};
+    if (!console_->drain(kLastOutput)) log::warn("console.lost");
     const Lock hold{end_lock_};
     announce(*ended_);
     if (ended_->reason == EndReason::Reboot) {
         ended_->control_session = control_->release_session();
     } else {
+        constexpr std::chrono::milliseconds kLastWords{200};
         control_->drain(kLastWords);
     }
     return std::move(*ended_);
@@ -43,7 +49,10 @@ Ended Machine::run() {
 
 void Machine::serve(std::uint64_t token, std::uint32_t events) {
     switch (static_cast<Token>(token)) {
-        case Token::Wake: wake_.drain(); break;
+        case Token::Wake:
+            wake_.drain();
+            report_device_events();
+            break;
         case Token::Handover:
             // Whoever launched us has closed its end: it is gone, or wants us gone.
             end(EndReason::Killed, "the command line has gone");
@@ -149,6 +158,23 @@ void Machine::memory_failed(const Error& error) noexcept {
     end(EndReason::Failure, error.what);
 }
 
+void Machine::device_failed(const Error& error) noexcept {
+    log::error("device.failed", error);
+    end(EndReason::Failure, error.what);
+}
+
+/// To whoever launched us, who keeps the audit log. Bounded: by what Assigned lets through a second.
+void Machine::report_device_events() noexcept {
+    while (devices_) {
+        const auto taken = devices_->take_events();
+        if (taken.events.empty()) return;
+        if (const auto sent = send_device_events(handover_, taken.events, taken.left_out); !sent) {
+            log::warn("device.report", sent.error());
+            return;
+        }
+    }
+}
+
 std::vector<pid_t> Machine::cpu_threads() const {
     std::vector<pid_t> threads;
     for (const auto& vcpu : vcpus_) threads.push_back(vcpu->thread_id());
@@ -206,6 +232,24 @@ std::optional<control::MemoryStatistics> Machine::memory_statistics() const {
                                      .suite = std::string{memcrypt::suite_name(config_.software.suite)},
                                      .seal_after = config_.software.seal_after,
                                      .now = *statistics};
+}
+
+std::vector<control::DeviceGrant> Machine::device_grants(std::uint64_t iova) const {
+    std::vector<control::DeviceGrant> grants;
+    for (const DeviceShape& device : config_.devices) {
+        control::DeviceGrant grant{.device = device.address, .rule = device.rule + 1};
+        if (const auto found = devices_->find(device.address, iommu::Iova{iova}); found && *found) {
+            const iommu::Mapping& mapping = **found;
+            grant.mapped = true;
+            grant.start = mapping.start.value();
+            grant.size = mapping.size;
+            grant.target = mapping.target.value();
+            grant.writable = mapping.access == iommu::Access::ReadWrite;
+            grant.granted_at_ms = mapping.granted_at;
+        }
+        grants.push_back(std::move(grant));
+    }
+    return grants;
 }
 
 Result<void> Machine::seal_memory() { return memory_.seal_all(); }

@@ -22,6 +22,9 @@ std::vector<int> descriptors_of(const UniqueFd& handover, const LaunchFds& fds) 
     for (const UniqueFd LaunchFds::* const member : kLaunchFds) {
         if (fds.*member) open.push_back((fds.*member).get());
     }
+    for (const DeviceFds& device : fds.devices) {
+        open.insert(open.end(), {device.container.get(), device.group.get(), device.device.get()});
+    }
     return open;
 }
 

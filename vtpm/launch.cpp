@@ -16,19 +16,20 @@ namespace holdfast::vtpm {
 namespace {
 
 // Their order in the message; bit i of a mask says that the i-th is there.
-constexpr std::array<UniqueFd Launch::*, 5> kFds{&Launch::state, &Launch::listener, &Launch::control,
-                                                 &Launch::data, &Launch::anchor};
+constexpr std::array<UniqueFd Launch::*, 6> kFds{&Launch::state, &Launch::listener, &Launch::control,
+                                                 &Launch::data,  &Launch::anchor,   &Launch::quotes};
 constexpr std::uint8_t kState = 1;
 constexpr std::uint8_t kListener = 2;
 constexpr std::uint8_t kControl = 4;
 constexpr std::uint8_t kData = 8;
 constexpr std::uint8_t kAnchor = 16;
+constexpr std::uint8_t kQuotes = 32;
 constexpr std::size_t kMaxLaunch = 256;
 constexpr std::size_t kMaxReport = 1024;
 constexpr std::size_t kMaxDetail = 512;
 
 bool makes_sense(std::uint8_t mask) {
-    mask = static_cast<std::uint8_t>(mask & ~kAnchor);
+    mask = static_cast<std::uint8_t>(mask & ~(kAnchor | kQuotes));
     return mask == (kState | kListener) || mask == (kState | kControl) || mask == (kState | kControl | kData);
 }
 

@@ -22,6 +22,7 @@ struct Launch {
     UniqueFd listener;        ///< exactly one of this and the next
     UniqueFd control;         ///< stream socket, connected
     UniqueFd data;            ///< optional, with `control`
+    UniqueFd quotes;          ///< listening SEQPACKET socket (vtpm/quote.hpp); none: the host asks for none
     UniqueFd anchor;          ///< the way to the host's anchor (vtpm/state/anchored.hpp); none: not anchored
 };
 

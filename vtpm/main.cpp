@@ -58,7 +58,8 @@ Result<void> serve(const UniqueFd& handover) {
     vtpm::Service service{*engine, keeper, launch.start};
     const auto server = HF_TRY(vtpm::channel::Server::create({.listener = std::move(launch.listener),
                                                               .control = std::move(launch.control),
-                                                              .data = std::move(launch.data)},
+                                                              .data = std::move(launch.data),
+                                                              .quotes = std::move(launch.quotes)},
                                                              service, handover));
 
     std::vector<int> keep = server->descriptors();

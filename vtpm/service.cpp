@@ -10,6 +10,7 @@
 #include "sys/log.hpp"
 #include "vtpm/channel/send.hpp"
 #include "vtpm/engine/command.hpp"
+#include "vtpm/tpm2/attestation.hpp"
 
 namespace holdfast::vtpm {
 namespace {
@@ -133,6 +134,19 @@ Result<void> Service::run_command(const UniqueFd& to, std::span<std::byte> comma
         log::error("vtpm.failure_mode");
     }
     return release_response(to, response);
+}
+
+Result<OwnQuote> Service::quote(std::span<const std::byte> nonce) {
+    constexpr const char* kPutOff = "the state of the vTPM cannot be made durable at the moment";
+    const Lock lock{mutex_};
+    if (exported_ || !engine_.is_on()) return guest_fault("the vTPM is switched off");
+    if (HF_TRY(or_fatal(keeper_.retry())) == Outcome::PutOff) return guest_fault(kPutOff);
+    auto own = quote_itself(tpm2::asked_by_host(nonce), [&engine = engine_](std::span<std::byte> command) {
+        const auto response = engine.process(command, 0);
+        return std::vector<std::byte>{response.begin(), response.end()};
+    });
+    if (HF_TRY(settle()) != Outcome::Newest) return guest_fault(kPutOff);
+    return own;
 }
 
 Result<bool> Service::may_store() {

@@ -14,6 +14,7 @@
 #include "sys/thread.hpp"
 #include "vtpm/channel/spec.hpp"
 #include "vtpm/engine/engine.hpp"
+#include "vtpm/quote.hpp"
 #include "vtpm/start.hpp"
 #include "vtpm/state/keeper.hpp"
 
@@ -50,6 +51,10 @@ public:
     Result<void> cancel_command(const UniqueFd& to);
     /// A result and nothing else.
     Result<void> answer(const UniqueFd& to, std::uint32_t result);
+
+    /// For the host and not for the client: between two of the guest's commands. Passes the gate as a reply
+    /// does.
+    Result<OwnQuote> quote(std::span<const std::byte> nonce);
 
     /// Whether idle() has something to do once no command has come for a moment.
     [[nodiscard]] bool wants_idle() const noexcept { return da_open_.load(std::memory_order_relaxed); }

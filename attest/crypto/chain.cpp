@@ -158,6 +158,7 @@ std::optional<Chain> ChainVerifier::build(const ChainRequest& request, const Cer
     ERR_clear_error();
     Findings found;
     report(complaints, request, found);
+    // Not seen yet: OpenSSL says why it refuses. Without a test, but a refusal must not be taken for none.
     if (!built && complaints.empty()) found.add(Code::CertUntrusted, leaf.subject());
     findings.append(found);
     if (!built || !found.is_authentic()) return std::nullopt;

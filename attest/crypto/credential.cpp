@@ -117,7 +117,7 @@ Result<Credential> make_credential(const PublicKey& endorsement, std::span<const
     if (endorsement.kind() != KeyKind::P256 || credential.size() > sizeof(Digest256)) {
         return input_error("an endorsement key of another kind than P-256");
     }
-    const Key ephemeral{EVP_EC_gen("P-256")};
+    const Key ephemeral{EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256")};
     if (!ephemeral) return input_error("no key can be made");
     const auto x = HF_TRY(coordinate(ephemeral.get(), OSSL_PKEY_PARAM_EC_PUB_X));
     const auto y = HF_TRY(coordinate(ephemeral.get(), OSSL_PKEY_PARAM_EC_PUB_Y));

@@ -47,9 +47,9 @@ std::int64_t seconds_of(const ASN1_TIME* time) noexcept {
     return ::timegm(&parts);
 }
 
-std::string common_name(const X509_NAME* name) {
-    const int index = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
-    if (index < 0 || X509_NAME_get_index_by_NID(name, NID_commonName, index) >= 0) return {};
+std::string entry_of(const X509_NAME* name, int nid) {
+    const int index = X509_NAME_get_index_by_NID(name, nid, -1);
+    if (index < 0 || X509_NAME_get_index_by_NID(name, nid, index) >= 0) return {};
     unsigned char* utf8 = nullptr;
     const int size = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, index)));
     if (size < 0) return {};
@@ -113,8 +113,28 @@ std::vector<std::byte> Certificate::der() const {
     return copy;
 }
 
-std::string Certificate::subject() const { return common_name(X509_get_subject_name(x509_.get())); }
-std::string Certificate::issuer() const { return common_name(X509_get_issuer_name(x509_.get())); }
+std::string Certificate::subject() const {
+    return entry_of(X509_get_subject_name(x509_.get()), NID_commonName);
+}
+std::string Certificate::issuer() const {
+    return entry_of(X509_get_issuer_name(x509_.get()), NID_commonName);
+}
+std::string Certificate::subject_serial() const {
+    return entry_of(X509_get_subject_name(x509_.get()), NID_serialNumber);
+}
+bool Certificate::is_for(const char* purpose) const noexcept {
+    using Purposes = std::unique_ptr<EXTENDED_KEY_USAGE, FreeWith<EXTENDED_KEY_USAGE_free>>;
+    const Object wanted{OBJ_txt2obj(purpose, 1)};
+    check(wanted != nullptr, "an object identifier of ours that is none");
+    // SAFETY: X509_get_ext_d2i gives the type that belongs to this NID.
+    const Purposes purposes{
+        static_cast<EXTENDED_KEY_USAGE*>(X509_get_ext_d2i(x509_.get(), NID_ext_key_usage, nullptr, nullptr))};
+    ERR_clear_error();
+    for (int i = 0; purposes && i < sk_ASN1_OBJECT_num(purposes.get()); ++i) {
+        if (OBJ_cmp(sk_ASN1_OBJECT_value(purposes.get(), i), wanted.get()) == 0) return true;
+    }
+    return false;
+}
 bool Certificate::is_self_issued() const noexcept {
     return X509_NAME_cmp(X509_get_subject_name(x509_.get()), X509_get_issuer_name(x509_.get())) == 0;
 }

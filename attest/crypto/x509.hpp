@@ -38,6 +38,10 @@ public:
     /// Common names, as far as there is exactly one that is text; else empty.
     [[nodiscard]] std::string subject() const;
     [[nodiscard]] std::string issuer() const;
+    /// The attribute serialNumber of the subject (OID 2.5.4.5), on the same terms.
+    [[nodiscard]] std::string subject_serial() const;
+    /// Whether the extension extKeyUsage is there and names this purpose ("1.2.3").
+    [[nodiscard]] bool is_for(const char* purpose) const noexcept;
     [[nodiscard]] bool is_self_issued() const noexcept;
     [[nodiscard]] std::int64_t not_before() const noexcept;
     [[nodiscard]] std::int64_t not_after() const noexcept;

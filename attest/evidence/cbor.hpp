@@ -20,6 +20,8 @@ public:
     void put(std::uint64_t number) { put_head(0, number); }
     void put(std::span<const std::byte> bytes);
     void put(std::string_view text);
+    /// Of a byte string that the caller puts behind by himself.
+    void put_bytes_head(std::size_t size) { put_head(2, size); }
     void put_array(std::size_t items) { put_head(4, items); }
     void put_map(std::size_t pairs) { put_head(5, pairs); }
     [[nodiscard]] std::vector<std::byte> take() noexcept { return std::move(bytes_); }

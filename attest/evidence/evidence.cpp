@@ -9,10 +9,21 @@ namespace {
 // RFC 9999 §3.1: a record is [type, value, indicator], and the third bit of the indicator is for evidence.
 constexpr std::uint64_t kIsEvidence = 4;
 constexpr std::string_view kHostType = "application/vnd.holdfast.host-quote+cbor";
+constexpr std::string_view kVtpmType = "application/vnd.holdfast.vtpm-quote+cbor";
 constexpr std::string_view kAnchorType = "application/vnd.holdfast.anchor";
 constexpr std::string_view kLaunchType = "application/eat-ucs+cbor";
 
-enum HostKey : std::uint8_t { kAttest = 1, kSignature, kKey, kPcrs, kEventLog, kImaList };
+enum QuoteKey : std::uint8_t {
+    kAttest = 1,
+    kSignature,
+    kKey,
+    kPcrs,
+    kEventLog,
+    kImaList,
+    kAkCertificate,
+    kEkCertificate,
+    kCaCertificate
+};
 constexpr std::uint64_t kMaxPcrs = 24;
 constexpr std::size_t kMaxBanks = 8;
 
@@ -61,16 +72,16 @@ Digest256 question(std::string_view label, Bytes nonce, std::initializer_list<By
     return whole.finish();
 }
 
-}  // namespace
-
-std::vector<std::byte> encode(const HostPart& host) {
+std::vector<std::byte> encode_quote(const HostPart& host, std::span<const std::pair<QuoteKey, Bytes>> more) {
     cbor::Writer writer;
-    writer.put_map(4U + (host.event_log ? 1U : 0U) + (host.ima_list ? 1U : 0U));
-    for (const auto& [key, value] : {std::pair{kAttest, host.attest}, std::pair{kSignature, host.signature},
-                                     std::pair{kKey, host.key}}) {
+    writer.put_map(4U + (host.event_log ? 1U : 0U) + (host.ima_list ? 1U : 0U) + more.size());
+    const auto put = [&](QuoteKey key, Bytes value) {
         writer.put(std::uint64_t{key});
         writer.put(value);
-    }
+    };
+    put(kAttest, host.attest);
+    put(kSignature, host.signature);
+    put(kKey, host.key);
     writer.put(std::uint64_t{kPcrs});
     writer.put_array(host.pcrs.size());
     for (const tpm::GivenPcrs& bank : host.pcrs) {
@@ -82,47 +93,92 @@ std::vector<std::byte> encode(const HostPart& host) {
             writer.put(Bytes{value});
         }
     }
-    for (const auto& [key, value] :
-         {std::pair{kEventLog, host.event_log}, std::pair{kImaList, host.ima_list}}) {
-        if (!value) continue;
-        writer.put(std::uint64_t{key});
-        writer.put(*value);
-    }
+    if (host.event_log) put(kEventLog, *host.event_log);
+    if (host.ima_list) put(kImaList, *host.ima_list);
+    for (const auto& [key, value] : more) put(key, value);
     return writer.take();
 }
 
-Result<HostPart> decode_host(Bytes bytes) {
+Result<std::vector<tpm::GivenPcrs>> get_banks(cbor::Reader& reader) {
+    const std::size_t banks = HF_TRY(reader.get_array());
+    if (banks > kMaxBanks) return peer_fault("too many banks");
+    std::vector<tpm::GivenPcrs> all;
+    for (std::size_t n = 0; n < banks; ++n) all.push_back(HF_TRY(get_bank(reader)));
+    return all;
+}
+
+/// The field of a quote that `key` names; none: there is no such one.
+Bytes* field_of(HostPart& host, std::uint64_t key) {
+    switch (key) {
+        case kAttest: return &host.attest;
+        case kSignature: return &host.signature;
+        case kKey: return &host.key;
+        case kEventLog: return &host.event_log.emplace();
+        case kImaList: return &host.ima_list.emplace();
+        default: return nullptr;
+    }
+}
+
+Bytes* certificate_of(VtpmPart& vtpm, std::uint64_t key) {
+    switch (key) {
+        case kAkCertificate: return &vtpm.ak_certificate;
+        case kEkCertificate: return &vtpm.ek_certificate;
+        case kCaCertificate: return &vtpm.ca_certificate;
+        default: return nullptr;
+    }
+}
+
+Result<VtpmPart> decode_quote(Bytes bytes, bool with_certificates) {
     cbor::Reader reader{bytes};
-    HostPart host;
+    VtpmPart part;
     cbor::Keys keys;
+    bool has_pcrs = false;
     const std::size_t fields = HF_TRY(reader.get_map());
     for (std::size_t i = 0; i < fields; ++i) {
         const auto key = HF_TRY(keys.next_number(reader));
         if (key == kPcrs) {
-            const std::size_t banks = HF_TRY(reader.get_array());
-            if (banks > kMaxBanks) return peer_fault("too many banks");
-            for (std::size_t n = 0; n < banks; ++n) host.pcrs.push_back(HF_TRY(get_bank(reader)));
+            part.quote.pcrs = HF_TRY(get_banks(reader));
+            has_pcrs = true;
             continue;
         }
-        const auto value = HF_TRY(reader.get_bytes());
-        if (key == kAttest) host.attest = value;
-        else if (key == kSignature) host.signature = value;
-        else if (key == kKey) host.key = value;
-        else if (key == kEventLog) host.event_log = value;
-        else if (key == kImaList) host.ima_list = value;
-        else return peer_fault("unknown field of the host's quote");
+        Bytes* field = field_of(part.quote, key);
+        const bool certificate = field == nullptr && with_certificates;
+        if (certificate) field = certificate_of(part, key);
+        if (field == nullptr) return peer_fault("unknown field of a quote");
+        *field = HF_TRY(reader.get_bytes());
+        if (certificate && field->empty())
+            return peer_fault("certificate of no bytes");  // it is left out then
     }
     HF_TRY(reader.expect_end());
-    if (host.attest.empty() || host.signature.empty() || host.key.empty()) {
-        return peer_fault("field of the host's quote that is missing");
+    if (part.quote.attest.empty() || part.quote.signature.empty() || part.quote.key.empty() || !has_pcrs) {
+        return peer_fault("field of a quote that is missing");
     }
-    return host;
+    return part;
 }
+
+}  // namespace
+
+std::vector<std::byte> encode(const HostPart& host) { return encode_quote(host, {}); }
+
+std::vector<std::byte> encode(const VtpmPart& vtpm) {
+    std::vector<std::pair<QuoteKey, Bytes>> certificates;
+    for (const auto& one :
+         {std::pair{kAkCertificate, vtpm.ak_certificate}, std::pair{kEkCertificate, vtpm.ek_certificate},
+          std::pair{kCaCertificate, vtpm.ca_certificate}}) {
+        if (!one.second.empty()) certificates.push_back(one);
+    }
+    return encode_quote(vtpm.quote, certificates);
+}
+
+Result<HostPart> decode_host(Bytes bytes) { return HF_TRY(decode_quote(bytes, false)).quote; }
+Result<VtpmPart> decode_vtpm(Bytes bytes) { return decode_quote(bytes, true); }
 
 std::vector<std::byte> encode(const Evidence& evidence) {
     cbor::Writer writer;
-    writer.put_map(evidence.anchor ? 3 : 2);
+    // Labels by length, then by letter.
+    writer.put_map(2U + (evidence.anchor ? 1U : 0U) + (evidence.vtpm ? 1U : 0U));
     put_record(writer, "host", kHostType, evidence.host);
+    if (evidence.vtpm) put_record(writer, "vtpm", kVtpmType, *evidence.vtpm);
     if (evidence.anchor) put_record(writer, "anchor", kAnchorType, *evidence.anchor);
     put_record(writer, "launch", kLaunchType, evidence.launch);
     return writer.take();
@@ -137,6 +193,7 @@ Result<Evidence> decode_evidence(Bytes bytes) {
     for (std::size_t i = 0; i < records; ++i) {
         const auto label = HF_TRY(keys.next_text(reader));
         if (label == "host") evidence.host = HF_TRY(get_record(reader, kHostType));
+        else if (label == "vtpm") evidence.vtpm = HF_TRY(get_record(reader, kVtpmType));
         else if (label == "anchor") evidence.anchor = HF_TRY(get_record(reader, kAnchorType));
         else if (label == "launch") evidence.launch = HF_TRY(get_record(reader, kLaunchType));
         else return peer_fault("unknown part of evidence");
@@ -151,10 +208,14 @@ Digest256 anchor_question(Bytes nonce, Bytes launch) {
     return question({"holdfast evidence: anchor\0", 26}, nonce, {launch});
 }
 
-Digest256 host_question(Bytes nonce, Bytes launch, const std::optional<Bytes>& anchor) {
+Digest256 host_question(Bytes nonce, Bytes launch, const std::optional<Bytes>& anchor,
+                        const std::optional<Bytes>& vtpm) {
     // Without the anchor's part there is one hash less, and no other input has that length.
-    if (!anchor) return question({"holdfast evidence: host\0", 24}, nonce, {launch});
-    return question({"holdfast evidence: host\0", 24}, nonce, {launch, *anchor});
+    if (!vtpm && !anchor) return question({"holdfast evidence: host\0", 24}, nonce, {launch});
+    if (!vtpm) return question({"holdfast evidence: host\0", 24}, nonce, {launch, *anchor});
+    constexpr std::string_view kWithVtpm{"holdfast evidence: host and vtpm\0", 33};
+    if (!anchor) return question(kWithVtpm, nonce, {*vtpm, launch});
+    return question(kWithVtpm, nonce, {*vtpm, launch, *anchor});
 }
 
 }  // namespace holdfast::attest

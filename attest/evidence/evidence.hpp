@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // All evidence of one VM in one file: a collection of conceptual messages (CMW, RFC 9999) in CBOR. Each part
 // is made for the verifier's nonce and for the parts before it, whose hashes it holds: launch statement,
-// anchor's statement, host's quote. docs/attestation.md has the layout.
+// anchor's statement, host's quote. The vTPM's quote is for the nonce alone, and the host's names it.
+// docs/attestation.md has the layout.
 #pragma once
 
 #include <optional>
@@ -28,20 +29,32 @@ struct HostPart {
 };
 [[nodiscard]] std::vector<std::byte> encode(const HostPart& host);
 
+/// The same of the VM's vTPM, with the certificates of its keys. Borrows its bytes.
+struct VtpmPart {
+    HostPart quote;
+    Bytes ak_certificate;  ///< DER; empty: there is none
+    Bytes ek_certificate;
+    Bytes ca_certificate;
+};
+[[nodiscard]] std::vector<std::byte> encode(const VtpmPart& vtpm);
+
 /// Borrows its bytes, which are as they were hashed.
 struct Evidence {
     Bytes host;
     std::optional<Bytes> anchor;  ///< docs/anchor.md, "What a verifier gets"
     Bytes launch;
+    std::optional<Bytes> vtpm = std::nullopt;
 };
 inline constexpr std::size_t kMaxEvidence = 64U << 20;
 
 [[nodiscard]] std::vector<std::byte> encode(const Evidence& evidence);
 Result<Evidence> decode_evidence(Bytes bytes);
 Result<HostPart> decode_host(Bytes bytes);
+Result<VtpmPart> decode_vtpm(Bytes bytes);
 
 /// What the anchor is asked to state, and what the host's TPM is asked to quote.
 [[nodiscard]] Digest256 anchor_question(Bytes nonce, Bytes launch);
-[[nodiscard]] Digest256 host_question(Bytes nonce, Bytes launch, const std::optional<Bytes>& anchor);
+[[nodiscard]] Digest256 host_question(Bytes nonce, Bytes launch, const std::optional<Bytes>& anchor,
+                                      const std::optional<Bytes>& vtpm = std::nullopt);
 
 }  // namespace holdfast::attest

@@ -87,7 +87,8 @@ Result<BundleClaim> get_bundle(cbor::Reader& reader) {
 }
 
 Result<void> get_claim(cbor::Reader& reader, std::string_view key, LaunchStatement& out) {
-    if (key == "vm") out.vtpm = HF_TRY(get_bytes(reader, 16, 16));
+    if (key == "ca") out.ca = HF_TRY(get_bytes(reader, 32, 32));
+    else if (key == "vm") out.vtpm = HF_TRY(get_bytes(reader, 16, 16));
     else if (key == "cpus") out.cpus = HF_TRY(reader.get_number());
     else if (key == "name") out.name = HF_TRY(get_text(reader));
     else if (key == "pcrs") out.pcrs = HF_TRY(get_pcrs(reader));
@@ -108,14 +109,18 @@ Result<void> get_claim(cbor::Reader& reader, std::string_view key, LaunchStateme
 std::vector<std::byte> encode(const LaunchStatement& statement) {
     const auto one = [](bool is_there) { return std::size_t{is_there ? 1U : 0U}; };
     cbor::Writer writer;
-    writer.put_map(9 + one(!statement.vtpm.empty()) + one(!statement.pcrs.empty()) +
-                   one(statement.bundle.has_value()) + one(!statement.digest.empty()) +
-                   one(statement.window.has_value()));
+    writer.put_map(9 + one(!statement.ca.empty()) + one(!statement.vtpm.empty()) +
+                   one(!statement.pcrs.empty()) + one(statement.bundle.has_value()) +
+                   one(!statement.digest.empty()) + one(statement.window.has_value()));
     writer.put(kIssuedAt);
     writer.put(statement.at);
     writer.put(kNonce);
     writer.put(Bytes{statement.nonce});
     // By length, then by letter.
+    if (!statement.ca.empty()) {
+        writer.put("ca");
+        writer.put(Bytes{statement.ca});
+    }
     if (!statement.vtpm.empty()) {
         writer.put("vm");
         writer.put(Bytes{statement.vtpm});

@@ -36,7 +36,9 @@ struct LaunchStatement {
     std::uint64_t started = 0;  ///< seconds since 1970
     std::uint64_t reboots = 0;
     std::vector<std::byte>
-        vtpm;                 ///< the id of the host's vTPM that the VM has; empty: none, or somebody else's
+        vtpm;  ///< the id of the host's vTPM that the VM has; empty: none, or somebody else's
+    std::vector<std::byte>
+        ca;                   ///< SHA-256 of the certificate of who certified that vTPM's keys; empty: nobody
     tpm::ReferencePcrs pcrs;  ///< of its vTPM, at the guest's first instruction
     std::optional<BundleClaim> bundle;
 };

@@ -35,6 +35,7 @@ struct Policy {
     // Whole evidence: [launch], [vtpm], the rest of [host] and [freshness]
     WholePolicy whole;                     ///< without `quote` and `counter`, which are above
     std::vector<std::string> bundle_keys;  ///< files
+    std::vector<std::string> vtpm_roots;   ///< files: [vtpm] roots
     std::string enrolled;                  ///< file of the hosts that were enrolled; empty: none
     std::vector<std::vector<std::byte>> eks;
 

@@ -63,7 +63,9 @@ QuoteReport verify_quote(const QuoteEvidence& evidence, const tpm::QuotePolicy& 
     QuoteReport report;
     report.statement = or_malformed(tpm::parse_attest(evidence.attest), "attest", findings);
     const auto signature = or_malformed(tpm::parse_signature(evidence.signature), "signature", findings);
-    const auto key = or_malformed(tpm::parse_attestation_key(evidence.key), "attestation key", findings);
+    const auto key = or_malformed(evidence.keys != nullptr ? evidence.keys->parse(evidence.key)
+                                                           : tpm::parse_attestation_key(evidence.key),
+                                  "attestation key", findings);
     if (!report.statement || !signature || !key) return report;
 
     const auto trusted = trust(*key, evidence.trust, findings);

@@ -23,6 +23,7 @@ struct QuoteEvidence {
     std::optional<Bytes> event_log;
     std::optional<Bytes> ima_list;
     std::optional<tpm::LastSeen> last_seen;
+    tpm::KeyMemory* keys = nullptr;  ///< optional
 };
 
 struct QuoteReport {

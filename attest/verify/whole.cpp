@@ -67,7 +67,8 @@ bool bind_parts(const WholeEvidence& evidence, const LaunchStatement& launch,
         bound = false;
     }
     Findings other;
-    const auto question = host_question(nonce, evidence.parts->launch, evidence.parts->anchor);
+    const auto question =
+        host_question(nonce, evidence.parts->launch, evidence.parts->anchor, evidence.parts->vtpm);
     if (!tpm::bind_nonce(quote, question, other)) {
         findings.add(Code::EvidenceBinding);
         bound = false;
@@ -104,7 +105,15 @@ WholeReport verify_whole(const WholeEvidence& evidence, const WholePolicy& polic
 
     appraise_launch(*report.launch, policy.launch, findings);
     appraise_age(evidence, report.launch->at, policy, findings);
-    if (policy.guest_quote) findings.add(Code::VtpmNotQuoted);
+    if (evidence.vtpm != nullptr) {
+        report.vtpm = verify_vtpm({.part = evidence.vtpm,
+                                   .launch = &*report.launch,
+                                   .at = evidence.at,
+                                   .last_seen = evidence.vtpm_last_seen},
+                                  policy.vtpm, findings);
+    } else if (policy.vtpm.required) {
+        findings.add(Code::VtpmNotQuoted);
+    }
     if (!evidence.parts->anchor) {
         if (policy.anchor.required) findings.add(Code::AnchorMissing);
         return report;

@@ -6,6 +6,7 @@
 #include "attest/evidence/evidence.hpp"
 #include "attest/evidence/launch_statement.hpp"
 #include "attest/verify/quote.hpp"
+#include "attest/verify/vtpm.hpp"
 
 namespace holdfast::attest {
 
@@ -25,7 +26,7 @@ struct WholePolicy {
     AnchorPolicy anchor;
     tpm::CounterPolicy counter;
     std::optional<std::uint64_t> max_age;  ///< seconds
-    bool guest_quote = false;              ///< a quote by the vTPM itself is asked for, and there is none yet
+    VtpmPolicy vtpm;
 };
 
 /// Borrows its bytes.
@@ -36,13 +37,16 @@ struct WholeEvidence {
     std::optional<Bytes> nonce;
     std::int64_t at = 0;
     std::optional<tpm::LastSeen> last_seen;
+    const VtpmPart* vtpm = nullptr;  ///< none: it has not quoted
+    std::optional<tpm::LastSeen> vtpm_last_seen;
 };
 
 struct WholeReport {
     QuoteReport host;
     std::optional<LaunchStatement> launch;  ///< what it says, whoever says it
     std::optional<AnchorState> anchor;      ///< bound
-    bool is_bound = false;                  ///< the host vouches for the launch statement
+    std::optional<VtpmReport> vtpm;
+    bool is_bound = false;  ///< the host vouches for the launch statement
 };
 
 [[nodiscard]] WholeReport verify_whole(const WholeEvidence& evidence, const WholePolicy& policy,

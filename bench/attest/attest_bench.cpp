@@ -34,6 +34,7 @@ struct Made {
 void quote(benchmark::State& state, test::FakeTpm::Key kind) {
     const Made made{kind};
     const test::Buffer nonce = test::bytes("nonce");
+    tpm::KeyMemory keys;
     const QuoteEvidence evidence{.attest = made.attest,
                                  .signature = made.signature,
                                  .key = made.key,
@@ -42,7 +43,8 @@ void quote(benchmark::State& state, test::FakeTpm::Key kind) {
                                  .nonce = nonce,
                                  .event_log = {},
                                  .ima_list = {},
-                                 .last_seen = {}};
+                                 .last_seen = {},
+                                 .keys = &keys};
     for (auto _ : state) {
         Findings findings;
         benchmark::DoNotOptimize(verify_quote(evidence, {}, findings));

@@ -60,7 +60,8 @@ bool take_google_json(Figures& figures, std::string_view text) {
     const auto json = nlohmann::json::parse(text, nullptr, false);
     if (json.is_discarded() || !json.contains("benchmarks")) return false;
     for (const auto& each : json["benchmarks"]) {
-        if (each.value("run_type", "iteration") != "iteration") continue;
+        if (each.value("run_type", "iteration") != "iteration" || each.value("error_occurred", false))
+            continue;
         std::string name = each.value("name", "");
         const bool real = name.ends_with("/real_time");
         if (real) name.resize(name.size() - std::string_view{"/real_time"}.size());

@@ -149,6 +149,8 @@ std::string to_html(const Report& report) {
         on.load > 0.5 ? " (busy: figures are too large)" : "", escaped(on.command),
         report.interrupted ? "<br><strong>Interrupted: what is missing says so.</strong>" : "");
     for (const Suite& suite : suites()) {
+        const auto outcome = report.outcomes.find(suite.id);
+        if (outcome == report.outcomes.end()) continue;
         html += fmt::format(
             "<h2>{}</h2>\n<table><tr><th>what<th>wanted<th class=n>ours<th class=n>peer<th class=n>limit"
             "<th class=n>ratio<th>\n",
@@ -157,9 +159,8 @@ std::string to_html(const Report& report) {
             if (row.goal->suite == suite.id) html += row_html(row);
         }
         html += "</table>\n";
-        const auto outcome = report.outcomes.find(suite.id);
         for (const Plot& plot : plots()) {
-            if (plot.suite != suite.id || outcome == report.outcomes.end()) continue;
+            if (plot.suite != suite.id) continue;
             const std::string svg = to_svg(plot, outcome->second.figures);
             if (svg.empty()) continue;
             html += fmt::format("<figure><figcaption>{}</figcaption>{}</figure>\n", escaped(plot.title), svg);

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sys/fd.hpp"
+#include "sys/pipe.hpp"
 
 namespace holdfast::bench {
 namespace {
@@ -37,10 +37,7 @@ struct Said {
 
 /// In a process group of its own, so that what it starts ends with it.
 Result<Said> run(const std::vector<std::string>& command, const std::function<bool()>& stop) {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) < 0) return os_error("pipe");
-    const UniqueFd ours{ends[0]};
-    UniqueFd theirs{ends[1]};
+    auto [ours, theirs] = HF_TRY(make_pipe());
     std::vector<char*> words;
     for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
     words.push_back(nullptr);

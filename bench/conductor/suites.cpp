@@ -36,7 +36,7 @@ constexpr std::array kSuites{
     Suite{"dma", "IOMMU: mapping for a device", "bench-iommu-host", Lines, "", "", "device"},
     Suite{"attest", "Attestation: TPM", "bench-attest", GoogleJson, kGoogleQuick, kGoogleFull, ""},
     Suite{"cpu", "Attestation: CPUs", "bench-attest-cpu", Lines, "@VECTORS --quick", "@VECTORS", "vectors"},
-    Suite{"agent", "Agent channel", "", Lines, "", "", "agent"},
+    Suite{"agent", "Agent: calls, channel, group", "bench-agent", Lines, "20", "200", ""},
 };
 
 constexpr std::array kGoals{
@@ -143,7 +143,16 @@ constexpr std::array kGoals{
          "OpenSSL alone", "", AtLeast, 0.85, 7},
     Goal{"cpu", "TDX quote with collateral, a second", "cpu.tdx.holdfast", "", "", "cpu.tdx.openssl",
          "OpenSSL alone", "", AtLeast, 0.85, 7},
-    Goal{"agent", "attested channel beside mutual TLS 1.3", "", "", "", "", "", "", AtMost, 1.5, 8},
+    Goal{"agent", "call and reply over a socket pair, sealed, us", "agent.call.sealed.0", "", "",
+         "agent.call.bare.0", "bare bytes", "", Shown, 0, 8},
+    Goal{"agent", "the same with 64 KiB each way, us", "agent.call.sealed.65536", "", "",
+         "agent.call.bare.65536", "bare bytes", "", Shown, 0, 8},
+    Goal{"agent", "attested channel set up, without TPM time, us", "agent.channel.attested",
+         "agent.channel.tls", "mutual TLS 1.3", "", "", "", AtMost, 1.5, 8},
+    Goal{"agent", "32 MiB over it, us: of TLS's rate", "agent.bulk.attested", "agent.bulk.tls", "TLS 1.3", "",
+         "", "", AtMost, 1 / 0.9, 8},
+    Goal{"agent", "an epoch of 16 members, all the work of all of them, us", "agent.epoch.16", "", "", "", "",
+         "", Shown, 0, 8},
 };
 
 constexpr std::array kPlots{
@@ -193,7 +202,6 @@ std::string missing(const Suite& suite) {
     const auto needs = [&](std::string_view word) {
         return (' ' + std::string{suite.needs} + ' ').contains(' ' + std::string{word} + ' ');
     };
-    if (needs("agent")) return "the guest agent is not built";
     if (needs("kvm") && !is_there("/dev/kvm", R_OK | W_OK)) return "no /dev/kvm that this user may use";
     if (needs("userfaultfd") && !is_there("/dev/userfaultfd", R_OK | W_OK)) {
         return "no /dev/userfaultfd that this user may use";

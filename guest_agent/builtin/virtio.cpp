@@ -38,8 +38,8 @@ u16 transitional_id(u16 device_type) {
     }
 }
 
-// What __atomic_thread_fence() becomes, an empty operation with a lock prefix, orders nothing under QEMU's TCG
-// with one processor; the device is a thread beside it all the same.
+// What __atomic_thread_fence() becomes, an empty operation with a lock prefix, orders nothing under QEMU's
+// TCG with one processor; the device is a thread beside it all the same.
 void full_barrier() { __asm__ volatile("mfence" ::: "memory"); }
 
 }  // namespace

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "iommu/host/device.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
@@ -66,13 +68,54 @@ Result<bool> Device::is_bus_master() const {
     return (command.get() & PCI_COMMAND_MASTER) != 0;
 }
 
-Result<void> Device::set_bus_master(BusMaster wanted) const {
+Result<void> Device::set_command(std::uint16_t bit, bool wanted) const {
     Le<std::uint16_t> command{};
     HF_TRY(read(config_, PCI_COMMAND, std::as_writable_bytes(std::span{&command, 1})));
-    const unsigned rest = command.get() & ~unsigned{PCI_COMMAND_MASTER};
-    command = Le<std::uint16_t>{
-        static_cast<std::uint16_t>(rest | (wanted == BusMaster::On ? unsigned{PCI_COMMAND_MASTER} : 0U))};
-    HF_TRY(write(config_, PCI_COMMAND, std::as_bytes(std::span{&command, 1})));
+    const unsigned rest = command.get() & ~unsigned{bit};
+    command = Le<std::uint16_t>{static_cast<std::uint16_t>(rest | (wanted ? unsigned{bit} : 0U))};
+    return write(config_, PCI_COMMAND, std::as_bytes(std::span{&command, 1}));
+}
+
+Result<void> Device::enable_memory() const { return set_command(PCI_COMMAND_MEMORY, true); }
+
+Result<std::uint32_t> Device::vectors() const {
+    vfio_irq_info info{};
+    info.argsz = sizeof info;
+    info.index = VFIO_PCI_MSIX_IRQ_INDEX;
+    HF_TRY(kernel_->ask(fd_, HF_IOMMU_REQUEST(VFIO_DEVICE_GET_IRQ_INFO), &info));
+    return info.count;
+}
+
+Result<void> Device::connect_vectors(std::span<const int> eventfds) const {
+    if (eventfds.size() > kMostVectors) return input_error("too many interrupts of a device");
+    // The kernel's struct ends in an array without a size.
+    struct SetIrqs {
+        std::uint32_t argsz, flags, index, start, count;
+        std::array<int, kMostVectors> fds;
+    };
+    static_assert(offsetof(SetIrqs, fds) == sizeof(vfio_irq_set));
+    SetIrqs request{.argsz = static_cast<std::uint32_t>(sizeof(vfio_irq_set) + eventfds.size_bytes()),
+                    .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                    .index = VFIO_PCI_MSIX_IRQ_INDEX,
+                    .start = 0,
+                    .count = static_cast<std::uint32_t>(eventfds.size()),
+                    .fds = {}};
+    std::ranges::copy(eventfds, request.fds.begin());
+    HF_TRY(kernel_->ask(fd_, HF_IOMMU_REQUEST(VFIO_DEVICE_SET_IRQS), &request));
+    return {};
+}
+
+Result<void> Device::disconnect_vectors() const {
+    vfio_irq_set request{};
+    request.argsz = sizeof request;
+    request.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
+    request.index = VFIO_PCI_MSIX_IRQ_INDEX;
+    HF_TRY(kernel_->ask(fd_, HF_IOMMU_REQUEST(VFIO_DEVICE_SET_IRQS), &request));
+    return {};
+}
+
+Result<void> Device::set_bus_master(BusMaster wanted) const {
+    HF_TRY(set_command(PCI_COMMAND_MASTER, wanted == BusMaster::On));
     if (HF_TRY(is_bus_master()) != (wanted == BusMaster::On)) {
         return Error{Fault::Os, EIO, "change a device's bus mastering"};
     }

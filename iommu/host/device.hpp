@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One PCI device through its VFIO descriptor, the same for both ways of opening it: registers, reset, and
-// whether it may master the bus. (Linux Documentation/driver-api/vfio.rst; PCI 3.0 §6.2.2.)
+// One PCI device through its VFIO descriptor, the same for both ways of opening it: registers, interrupts,
+// reset, and whether it may master the bus. (Linux Documentation/driver-api/vfio.rst; PCI 3.0 §6.2.2.)
 #pragma once
 
 #include <cstdint>
@@ -33,12 +33,29 @@ public:
     Result<void> read(const Region& region, std::uint64_t offset, std::span<std::byte> bytes) const;
     Result<void> write(const Region& region, std::uint64_t offset, std::span<const std::byte> bytes) const;
 
+    /// Configuration space as the kernel shows it.
+    Result<void> read_config(std::uint64_t offset, std::span<std::byte> bytes) const {
+        return read(config_, offset, bytes);
+    }
+    /// Lets the device answer in its memory BARs. A reset puts this back as it was.
+    Result<void> enable_memory() const;
+
+    /// How many MSI-X vectors it has; 0: none.
+    [[nodiscard]] Result<std::uint32_t> vectors() const;
+    /// From now on the device's MSI-X vectors 0, 1, ... signal these eventfds (at most kMostVectors), which
+    /// the kernel keeps. MSI-X is on then.
+    static constexpr std::size_t kMostVectors = 64;
+    Result<void> connect_vectors(std::span<const int> eventfds) const;
+    /// MSI-X is off.
+    Result<void> disconnect_vectors() const;
+
     Result<void> set_bus_master(BusMaster wanted) const;
     [[nodiscard]] Result<bool> is_bus_master() const;
     /// Bus mastering off, reset, and off again: the kernel's reset puts back what was before.
     Result<void> reset() const;
 
 private:
+    Result<void> set_command(std::uint16_t bit, bool wanted) const;
     Device(UniqueFd fd, Kernel& kernel) noexcept : fd_{std::move(fd)}, kernel_{&kernel} {}
 
     UniqueFd fd_;

@@ -34,12 +34,14 @@ bool put_reserved(std::span<std::byte>& room, IovaRange range, std::uint8_t subt
 
 }  // namespace
 
-void GuestIommu::add_endpoint(std::uint32_t id, Space& space, std::uint32_t rule) {
-    endpoints_[id] = {.space = &space, .rule = rule, .domain = {}};
+void GuestIommu::add_endpoint(std::uint32_t id, Space& space, std::uint32_t rule, const Limits& limits) {
+    const Lock hold{lock_};
+    endpoints_[id] = {.space = &space, .rule = rule, .limits = limits, .domain = {}};
 }
 
 std::size_t GuestIommu::serve(std::span<const std::byte> request, std::span<std::byte> answer,
                               std::uint64_t now_ms) noexcept {
+    const Lock hold{lock_};
     const auto head = as<Head>(request);
     if (!head || answer.size() < sizeof(Tail)) return 0;
     Tail tail{.status = S_INVAL};
@@ -94,12 +96,14 @@ Status GuestIommu::attach(const Attach& request) {
     Endpoint& endpoint = found->second;
     const std::uint32_t wanted = request.domain.get();
     if (endpoint.domain == wanted) return S_OK;
-    if (const Status left = leave(endpoint); left != S_OK) return left;
+    if (const Status left = leave(found->first, endpoint); left != S_OK) return left;
     auto& shared = domains_[wanted];
     if (!shared) {
-        shared = std::make_unique<Shared>(limits_, pages_);
+        shared = std::make_unique<Shared>(endpoint.limits, pages_);
         shared->rule = endpoint.rule;
     }
+    if (const auto narrowed = shared->domain.narrow(endpoint.limits); !narrowed)
+        return status_of(narrowed.error());
     if (const auto attached = shared->domain.attach(*endpoint.space); !attached) {
         const Status status = status_of(attached.error());
         if (shared->endpoints == 0) domains_.erase(wanted);
@@ -107,12 +111,14 @@ Status GuestIommu::attach(const Attach& request) {
     }
     ++shared->endpoints;
     endpoint.domain = wanted;
+    witness_.moved(found->first, wanted, shared->domain.usage().mappings);
     return S_OK;
 }
 
 /// Out of its domain; with the last endpoint goes the domain and all that it maps.
-Status GuestIommu::leave(Endpoint& endpoint) {
+Status GuestIommu::leave(std::uint32_t id, Endpoint& endpoint) {
     if (!endpoint.domain) return S_OK;
+    witness_.moved(id, std::nullopt, 0);
     const std::uint32_t number = *endpoint.domain;
     const auto at = domains_.find(number);
     Shared& shared = *at->second;
@@ -131,7 +137,7 @@ Status GuestIommu::detach(const Detach& request) {
     const auto found = endpoints_.find(request.endpoint.get());
     if (found == endpoints_.end()) return S_NOENT;
     if (found->second.domain != request.domain.get()) return S_INVAL;
-    return leave(found->second);
+    return leave(found->first, found->second);
 }
 
 Status GuestIommu::map(const spec::Map& request, std::uint64_t now_ms) {
@@ -187,10 +193,17 @@ Status GuestIommu::probe(const Probe& request, std::span<std::byte> properties) 
 }
 
 void GuestIommu::reset() noexcept {
-    for (auto& [id, endpoint] : endpoints_) static_cast<void>(leave(endpoint));
+    const Lock hold{lock_};
+    for (auto& [id, endpoint] : endpoints_) static_cast<void>(leave(id, endpoint));
+}
+
+std::size_t GuestIommu::domains() const noexcept {
+    const Lock hold{lock_};
+    return domains_.size();
 }
 
 Usage GuestIommu::usage() const noexcept {
+    const Lock hold{lock_};
     Usage sum;
     for (const auto& [number, shared] : domains_) {
         sum.mappings += shared->domain.usage().mappings;
@@ -200,6 +213,7 @@ Usage GuestIommu::usage() const noexcept {
 }
 
 std::optional<Mapping> GuestIommu::find(std::uint32_t endpoint, Iova address) const noexcept {
+    const Lock hold{lock_};
     const auto found = endpoints_.find(endpoint);
     if (found == endpoints_.end() || !found->second.domain) return std::nullopt;
     return domains_.at(*found->second.domain)->domain.find(address);

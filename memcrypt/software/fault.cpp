@@ -105,6 +105,7 @@ Pager::Plan Pager::plan(std::uint32_t page, Load& load) {
             (state == PageState::Sealed ? counters_.faults_sealed : counters_.faults_fresh).add();
             claim(page, state, load);
             plan_ahead(page, load);
+            if (state == PageState::Sealed) plan_neighbours(page, load);
             return Plan::Load;
         case PageState::ClearGrace:
             counters_.faults_grace.add();
@@ -152,6 +153,30 @@ void Pager::plan_ahead(std::uint32_t page, Load& load) {
         counters_.ahead.add();
     }
     streams_.followed(followed);
+    most_clear_ = std::max(most_clear_, window_.used());
+}
+
+/// Sealed pages beside it that left when it did, but for one that is left closed to see what that is worth.
+void Pager::plan_neighbours(std::uint32_t page, Load& load) {
+    neighbours_.on_fault(page, window_.step());
+    if (load.count > 1) return;  // a stream knows better
+    std::array<std::uint32_t, Neighbours::kPages> found{};
+    std::uint32_t count = 0;
+    const std::uint32_t first = page - page % Neighbours::kPages;
+    for (std::uint32_t other = first; other < std::min(first + Neighbours::kPages, pages_.size()); ++other) {
+        if (pages_.state(other) == PageState::Sealed && window_.left_together(page, other))
+            found[count++] = other;
+    }
+    constexpr std::uint32_t kFewest = 4;
+    if (count < kFewest) return;
+    neighbours_.watch(found[counters_.faults_sealed.value() % count], window_.step());
+    if (!neighbours_.are_useful()) return;
+    for (const std::uint32_t other : std::span{found}.first(count)) {
+        if (neighbours_.is_watched(other)) continue;
+        if (!window_.reserve(1)) break;
+        claim(other, PageState::Sealed, load);
+        counters_.neighbours.add();
+    }
     most_clear_ = std::max(most_clear_, window_.used());
 }
 

@@ -41,6 +41,7 @@ Pager::Pager(Views views, std::vector<std::uint32_t> regions, const Config& conf
       window_{pages_, static_cast<std::uint32_t>(config.window_bytes / kPageSize)},
       // No more than probation has room for: what is opened ahead must live until it is touched.
       streams_{std::min(kMostAhead, window_.capacity() / 16)},
+      neighbours_{pages_.size()},
       clusters_((pages_.size() + Cluster::kPages - 1) / Cluster::kPages),
       keys_{std::move(keys)},
       sealings_left_{config.pages_per_key} {
@@ -237,6 +238,7 @@ Statistics Pager::statistics() const {
     now.opened = counters_.opened.value();
     now.ahead = counters_.ahead.value();
     now.ahead_useful = counters_.ahead_useful.value();
+    now.neighbours = counters_.neighbours.value();
     now.pages_sealed = counters_.pages_sealed.value();
     now.seal_nanoseconds = counters_.seal_nanoseconds.value();
     now.keys = counters_.keys.value();

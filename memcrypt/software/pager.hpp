@@ -17,6 +17,7 @@
 
 #include "memcrypt/cipher/page_cipher.hpp"
 #include "memcrypt/software/ageing.hpp"
+#include "memcrypt/software/neighbours.hpp"
 #include "memcrypt/software/page_table.hpp"
 #include "memcrypt/software/statistics.hpp"
 #include "memcrypt/software/streams.hpp"
@@ -111,6 +112,7 @@ private:
     Result<void> make_room_ahead(Worker& worker);
     Plan plan(std::uint32_t page, Load& load) HF_REQUIRES(lock_);
     void plan_ahead(std::uint32_t page, Load& load) HF_REQUIRES(lock_);
+    void plan_neighbours(std::uint32_t page, Load& load) HF_REQUIRES(lock_);
     void plan_cluster(std::uint32_t page, Load& load) HF_REQUIRES(lock_);
     void claim(std::uint32_t page, PageState from, Load& load) HF_REQUIRES(lock_);
     Result<void> bring_in(Worker& worker, std::span<Load::Entry> entries);
@@ -157,6 +159,7 @@ private:
     PageTable pages_;  ///< states and counts by anyone, the rest under lock_ or as the page's owner
     Window window_ HF_GUARDED_BY(lock_);
     Streams streams_ HF_GUARDED_BY(lock_);
+    Neighbours neighbours_ HF_GUARDED_BY(lock_);
     std::uint32_t wanted_ahead_ HF_GUARDED_BY(lock_) = 0;  ///< how far streams looked ahead lately
     std::uint32_t most_clear_ HF_GUARDED_BY(lock_) = 0;
 

@@ -35,6 +35,7 @@ struct Statistics {
     std::uint64_t opened = 0;         ///< pages decrypted, with those opened ahead
     std::uint64_t ahead = 0;          ///< pages opened ahead of a stream
     std::uint64_t ahead_useful = 0;   ///< of these, passed over by the guest later
+    std::uint64_t neighbours = 0;     ///< pages opened because they had left with one that was touched
     std::uint64_t pages_sealed = 0;
     std::uint64_t seal_nanoseconds = 0;  ///< spent in the cipher for them
     std::uint64_t keys = 0;              ///< how many the VM has had
@@ -52,7 +53,7 @@ private:
 };
 
 struct Counters {
-    Counter faults_fresh, faults_sealed, faults_grace, faults_raced, opened, ahead, ahead_useful,
+    Counter faults_fresh, faults_sealed, faults_grace, faults_raced, opened, ahead, ahead_useful, neighbours,
         pages_sealed, seal_nanoseconds, keys;
     std::array<Counter, kLatencyClasses> fault_latency;
 

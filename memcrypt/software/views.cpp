@@ -43,7 +43,7 @@ bool is_zero(ConstPageBytes page) noexcept {
 }
 
 Result<Views> Views::create(const UniqueFd& ram, std::uint64_t bytes, const UniqueFd& device, UniqueFd self,
-                            unsigned readers) {
+                            unsigned readers, Swap swap) {
     Mapping guest = HF_TRY(Mapping::shared(ram, bytes));
     Mapping frames = HF_TRY(Mapping::shared(ram, bytes));
     for (const Mapping* const mapping : {&guest, &frames}) {
@@ -52,7 +52,8 @@ Result<Views> Views::create(const UniqueFd& ram, std::uint64_t bytes, const Uniq
         HF_TRY(advise(mapping->bytes(), MADV_UNMERGEABLE, "madvise UNMERGEABLE"));
         HF_TRY(advise(mapping->bytes(), MADV_NOHUGEPAGE, "madvise NOHUGEPAGE"));
     }
-    if (::mlock2(frames.data(), frames.size(), MLOCK_ONFAULT) < 0) return os_error("lock guest RAM (mlock2)");
+    if (swap == Swap::Lock && ::mlock2(frames.data(), frames.size(), MLOCK_ONFAULT) < 0)
+        return os_error("lock guest RAM (mlock2)");
 
     const auto pages = static_cast<std::uint32_t>(bytes / kPageSize);
     const unsigned count =

@@ -20,12 +20,13 @@ namespace holdfast::memcrypt::software {
 class Views {
 public:
     static constexpr unsigned kMostReaders = 4;
+    /// How no plaintext gets into swap: the pager's view is locked page by page as it is used, which needs
+    /// RLIMIT_MEMLOCK for all of it; or the file is of a kind that is never swapped.
+    enum class Swap : bool { Lock, Never };
     /// Takes the whole of `ram`, a memfd of `bytes`. `device` is an open /dev/userfaultfd. `readers`: how
-    /// many threads are to hear of faults, at most kMostReaders; a small RAM takes fewer. The pager's view is
-    /// locked page by page as it is used, so that no plaintext is swapped: needs RLIMIT_MEMLOCK for all of
-    /// it.
+    /// many threads are to hear of faults, at most kMostReaders; a small RAM takes fewer.
     static Result<Views> create(const UniqueFd& ram, std::uint64_t bytes, const UniqueFd& device,
-                                UniqueFd self, unsigned readers);
+                                UniqueFd self, unsigned readers, Swap swap = Swap::Lock);
 
     [[nodiscard]] std::uint32_t pages() const noexcept {
         return static_cast<std::uint32_t>(guest_.size() / kPageSize);

@@ -2,6 +2,7 @@
 #include "memcrypt/software/window.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace holdfast::memcrypt::software {
 namespace {
@@ -68,6 +69,14 @@ bool Window::left_lately(std::uint32_t page) noexcept {
     const std::uint8_t then = pages_.ghost(page);
     if (then == 0) return false;
     return (now() + 255U - then) % 255 < kLately;
+}
+
+std::uint8_t Window::step() const noexcept {
+    return static_cast<std::uint8_t>(evictions_ * kGhostSteps / capacity_);
+}
+
+bool Window::left_together(std::uint32_t page, std::uint32_t other) noexcept {
+    return pages_.ghost(page) != 0 && std::abs(pages_.ghost(page) - pages_.ghost(other)) <= 1;
 }
 
 void Window::admit(std::uint32_t page) noexcept {

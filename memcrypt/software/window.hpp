@@ -42,6 +42,11 @@ public:
     /// An Evicting page has been sealed: it is `state` from now on (Sealed or Zero), and its room is free.
     void evicted(std::uint32_t page, PageState state) noexcept;
 
+    /// Evictions so far, in sixteenths of the window; goes round.
+    [[nodiscard]] std::uint8_t step() const noexcept;
+    /// Whether these two were put away at about the same time.
+    [[nodiscard]] bool left_together(std::uint32_t page, std::uint32_t other) noexcept;
+
     /// Ageing looks at a page. ClearMapped: -> Evicting, to be unmapped (`Unmap`). ClearGrace and not touched
     /// since the last look: -> Evicting, to be sealed (`Seal`). Anything else stays.
     enum class Look : std::uint8_t { Stays, Unmap, Seal };

@@ -20,6 +20,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / 'anchor'), str(HERE.parent / 'vtpm')]
 import cbor  # noqa: E402
 from vtpm_test import Host  # noqa: E402
+import tpm_client  # noqa: E402
+from parts import ak_of, asked_by_host, name_of, part, question, sha256, whole  # noqa: E402
 from tpm_client import DEADLINE, Served  # noqa: E402
 
 for program in ('swtpm', 'socat', 'tpm2', 'openssl'):
@@ -32,14 +34,6 @@ DIGEST = bytes(range(48))
 PCRS = {str(pcr): f'{pcr:064x}' for pcr in range(8)}
 EVIDENCE, QUOTE = 4, 11  # questions to the anchor
 QUOTE_ANSWER, EVIDENCE_ANSWER = 7, 3
-
-
-def sha256(*parts):
-    return hashlib.sha256(b''.join(parts)).digest()
-
-
-def question(role, nonce, *parts):
-    return sha256(f'holdfast evidence: {role}\0'.encode(), sha256(nonce), *map(sha256, parts))
 
 
 def fields(data, count):
@@ -83,9 +77,9 @@ class AttestedHost(Host):
                   'console_socket': '', 'pcrs': {'sha256': {'4': '44' * 32}}} | more
         (folder / 'vm.json').write_text(json.dumps(record))
 
-    def attest(self, name, nonce=NONCE):
+    def attest(self, name, nonce=NONCE, *flags):
         out = self.dir / f'{name}.cbor'
-        self.verb('attest', name, '--nonce', nonce.hex(), '--out', out)
+        self.said = self.verb('attest', name, '--nonce', nonce.hex(), '--out', out, *flags).stderr
         return out.read_bytes()
 
     # ---- What somebody with the anchor's socket can ask for.
@@ -102,10 +96,11 @@ class AttestedHost(Host):
         self.test.assertEqual(answer[0], EVIDENCE_ANSWER)
         return fields(answer[1:], 1)[0][0]
 
-    def forge(self, launch, nonce=NONCE, anchor=None):
+    def forge(self, launch, nonce=NONCE, anchor=None, vtpm=None):
         """A quote of this host that is right for these parts, whatever they are."""
         parts = [launch] if anchor is None else [launch, anchor]
-        answer = self.ask(QUOTE, question('host', nonce, *parts))
+        role = 'host' if vtpm is None else 'host and vtpm'
+        answer = self.ask(QUOTE, question(role, nonce, *([] if vtpm is None else [vtpm]), *parts))
         self.test.assertEqual(answer[0], QUOTE_ANSWER)
         (attest, signature), rest = fields(answer[1:], 2)
         banks, rest = [], rest[1:]
@@ -117,28 +112,7 @@ class AttestedHost(Host):
             banks.append([alg, {pcr: values[i * size:(i + 1) * size] for i, pcr in enumerate(pcrs)}])
         (key,), rest = fields(rest, 1)
         self.test.assertEqual(rest, b'')
-        return whole(launch, cbor.dumps({1: attest, 2: signature, 3: key, 4: banks}), anchor)
-
-
-def whole(launch, host, anchor=None):
-    parts = {'host': ['application/vnd.holdfast.host-quote+cbor', host, 4],
-             'launch': ['application/eat-ucs+cbor', launch, 4]}
-    if anchor is not None:
-        parts['anchor'] = ['application/vnd.holdfast.anchor', anchor, 4]
-    return cbor.dumps(parts)
-
-
-def part(evidence, name):
-    return cbor.loads(evidence)[name][1]
-
-
-def ak_of(evidence):
-    """TPM2B_PUBLIC of the host's attestation key."""
-    return cbor.loads(part(evidence, 'host'))[3]
-
-
-def name_of(public):
-    return (b'\0\x0b' + sha256(public[2:])).hex()
+        return whole(launch, cbor.dumps({1: attest, 2: signature, 3: key, 4: banks}), anchor, vtpm)
 
 
 class Evidence(unittest.TestCase):
@@ -168,7 +142,8 @@ class Evidence(unittest.TestCase):
         path.write_bytes(evidence)
         done = subprocess.run([os.environ['HOLDFAST'], 'verify', path, '--policy', policy or self.policy(), '--nonce',
                                nonce.hex(), '--json', *flags], capture_output=True, text=True, timeout=DEADLINE)
-        return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+        self.assertTrue(done.stdout, done.stderr)
+        return done.returncode, json.loads(done.stdout)
 
     def accepted(self, evidence, flags=(), **more):
         status, verdict = self.verify(evidence, *flags, **more)
@@ -368,6 +343,255 @@ class Refused(Evidence):
         self.assertIn('anchor.gap', found)
         found = {each['code'] for each in self.verify(evidence, policy=self.policy(vtpm='allow_gap = true'))[1]['findings']}
         self.assertNotIn('anchor.gap', found)
+
+
+class Guest:
+    """What runs in a VM whose vTPM this is, and before it the VMM: speaks TPM 2.0 by hand."""
+    SHA256, SHA384 = 0x0b, 0x0c
+    AK = struct.pack('>HHIHHHHHH', 0x23, SHA256, 0x50472, 0, 0x10, 0x18, SHA256, 3, 0x10) + (b'\0\x20' + bytes(32)) * 2
+
+    def __init__(self, test, served, only_good_banks=True):
+        self.client = tpm_client.Client(served.path)
+        test.addCleanup(self.client.close)
+        self.test = test
+        self.start()
+        if only_good_banks:
+            banks = [(0x04, 0), (self.SHA256, 0xffffff), (self.SHA384, 0xffffff), (0x0d, 0)]
+            self.run(0x12b, struct.pack('>I', 0x4000000c) + tpm_client.EMPTY_AUTH + self.selection(banks), 0x8002)
+            self.start(False)
+        self.log, self.pcrs = [], {}
+
+    def start(self, data=True):
+        self.test.assertEqual(self.client.result(tpm_client.INIT, bytes(4)), 0)
+        if data:
+            self.client.set_data()
+        self.run(0x144, b'\0\0')
+
+    def run(self, code, rest, tag=0x8001):
+        answer = self.client.run(tpm_client.command(code, rest, tag))
+        self.test.assertEqual(tpm_client.code_of(answer), 0)
+        return answer[10:]
+
+    def selection(self, banks):
+        return struct.pack('>I', len(banks)) + b''.join(
+            struct.pack('>HB', alg, 3) + pcrs.to_bytes(3, 'little') for alg, pcrs in banks)
+
+    def extend(self, pcr, data):
+        digests = [(alg, hashlib.new(name, data).digest()) for alg, name in ((self.SHA256, 'sha256'), (self.SHA384, 'sha384'))]
+        self.run(0x182, struct.pack('>I', pcr) + tpm_client.EMPTY_AUTH + struct.pack('>I', 2) +
+                 b''.join(struct.pack('>H', alg) + digest for alg, digest in digests), 0x8002)
+        for (alg, digest), name in zip(digests, ('sha256', 'sha384')):
+            old = self.pcrs.setdefault(name, {}).get(str(pcr), '00' * len(digest))
+            self.pcrs[name][str(pcr)] = hashlib.new(name, bytes.fromhex(old) + digest).hexdigest()
+        return digests
+
+    def measure(self, pcr, kind, data):
+        digests = self.extend(pcr, data)
+        self.log.append(struct.pack('<III', pcr, kind, 2) + b''.join(struct.pack('<H', alg) + digest for alg, digest in digests) +
+                        struct.pack('<I', len(data)) + data)
+
+    def boot(self):
+        for pcr in range(8):
+            self.measure(pcr, 4, bytes(4))
+        for pcr, what in ((4, b'kernel'), (8, b'command line'), (9, b'initrd')):
+            self.measure(pcr, 0x0d, what)
+        return self
+
+    def event_log(self, events=None):
+        spec = (b'Spec ID Event03\0' + struct.pack('<IBBBBI', 0, 0, 2, 0, 2, 2) + struct.pack('<HHHH', self.SHA256, 32,
+                self.SHA384, 48) + b'\0')
+        return struct.pack('<II20sI', 0, 3, bytes(20), len(spec)) + spec + b''.join(self.log if events is None else events)
+
+    def read(self, bank, size, pcrs):
+        values = {}
+        for pcr in pcrs:
+            answer = self.run(0x17e, self.selection([(bank, 1 << pcr)]))
+            values[pcr] = answer[-size:]
+        return values
+
+    def quote(self, data, mask=0xffff, banks=(0x0b, 0x0c), template=AK):
+        create = struct.pack('>I', 0x4000000b) + tpm_client.EMPTY_AUTH + struct.pack('>HHHH', 4, 0, 0, len(template)) + template
+        made = self.run(0x131, create + struct.pack('>HI', 0, 0), 0x8002)
+        handle, (size,) = made[:4], struct.unpack_from('>H', made, 8)
+        key = made[8:10 + size]
+        asked = [(bank, mask) for bank in banks]
+        answer = self.run(0x158, handle + tpm_client.EMPTY_AUTH + struct.pack('>H', len(data)) + data + b'\0\x10' +
+                          self.selection(asked), 0x8002)
+        self.run(0x165, handle)
+        parameters = answer[4:4 + struct.unpack_from('>I', answer)[0]]
+        (size,) = struct.unpack_from('>H', parameters)
+        sizes = {0x04: 20, 0x0b: 32, 0x0c: 48}
+        values = [[bank, self.read(bank, sizes[bank], [pcr for pcr in range(24) if mask >> pcr & 1])] for bank in banks]
+        return {1: parameters[2:2 + size], 2: parameters[2 + size:], 3: key, 4: values}
+
+
+class Quoted(Evidence):
+    """The vTPM's own quote in the evidence."""
+
+    def start(self, only_good_banks=True):
+        self.host.ready()
+        self.guest = Guest(self, self.host.with_vtpm('box'), only_good_banks)
+        if only_good_banks:
+            self.launched()
+        return self
+
+    def launched(self):
+        self.guest.boot()
+        self.host.running('box', own_vtpm=True, pcrs=self.guest.pcrs)
+        (self.host.state / 'run/box/event_log').write_bytes(self.guest.event_log())
+        self.evidence = self.host.attest('box')
+        self.ak = name_of(ak_of(self.evidence))
+
+    def by_guest(self, nonce=NONCE, **how):
+        path = self.dir / 'quote'
+        path.write_bytes(cbor.dumps(self.guest.quote(nonce, **how)))
+        return self.host.attest('box', nonce, '--vtpm-quote', path)
+
+    def with_vtpm(self, change, evidence=None):
+        """Evidence that the host vouches for, with a vTPM's part that somebody has changed."""
+        evidence = evidence or self.evidence
+        fields = cbor.loads(part(evidence, 'vtpm'))
+        change(fields)
+        return self.host.forge(part(evidence, 'launch'), anchor=part(evidence, 'anchor'),
+                               vtpm=cbor.dumps({key: value for key, value in fields.items() if value is not None}))
+
+    def test_its_own_quote_is_accepted_and_tells_who_asked(self):
+        self.start()
+        self.assertIn('it was the host that asked', self.host.said)
+        references = ', '.join(f'"{pcr}" = "{self.guest.pcrs["sha256"][pcr]}"' for pcr in ('4', '8', '9'))
+        rule = f'pcrs.sha256 = {{ {references} }}\nevent_log = "required"\nroots = ["host/state/host/ca.pem"]'
+        told = self.accepted(self.evidence, policy=self.policy(vtpm=rule))
+        self.assertEqual(told['vtpm']['asked_by'], 'host')
+        self.assertEqual(told['vtpm']['pcrs']['sha384']['9'], self.guest.pcrs['sha384']['9'])
+        self.assertEqual(cbor.dumps(cbor.loads(self.evidence)), self.evidence)
+        self.assertLess(len(self.evidence), 64 << 10)
+        self.refused(self.evidence, 'vtpm.asked-by-host', policy=self.policy(vtpm='asked_by_guest = true'))
+        told = self.accepted(self.by_guest(), policy=self.policy(vtpm=f'{rule}\nasked_by_guest = true\nek = ["{told["vtpm"]["ek"]}"]'))
+        self.assertEqual(told['vtpm']['asked_by'], 'guest')
+
+    def test_guest_goes_on_as_if_nobody_had_asked(self):
+        self.start()
+        for _ in range(5):
+            self.host.attest('box')
+        self.assertEqual(self.guest.run(0x17a, struct.pack('>III', 1, 0x80000000, 8))[5:9], bytes(4))  # nothing is loaded
+        self.guest.quote(NONCE)
+
+    def test_tools_of_others_judge_the_pieces(self):
+        self.start()
+        fields = cbor.loads(part(self.evidence, 'vtpm'))
+        for name, key in (('msg', 1), ('sig', 2), ('pub', 3), ('log', 5), ('ak.der', 7), ('ek.der', 8), ('ca.der', 9)):
+            (self.dir / name).write_bytes(fields[key])
+        asked = asked_by_host(NONCE).hex()
+        script = f"""tpm2 checkquote -u pub -m msg -s sig -g sha256 -q {asked}
+            ! tpm2 checkquote -u pub -m msg -s sig -g sha256 -q {NONCE.hex()}
+            tpm2 eventlog log | sed -n '/^pcrs:/,$p' > replayed
+            openssl x509 -inform DER -in ca.der -out ca.pem
+            for each in ak ek; do openssl x509 -inform DER -in $each.der -out $each.pem; openssl verify -CAfile ca.pem $each.pem; done
+            tpm2 print -t TPM2B_PUBLIC -f pem pub > ak.pub
+            openssl x509 -in ak.pem -noout -pubkey | cmp - ak.pub"""
+        subprocess.run(['bash', '-ec', script], cwd=self.dir, check=True, capture_output=True, timeout=DEADLINE)
+        replayed = (self.dir / 'replayed').read_text().lower()
+        for pcr in ('0', '4', '9'):
+            self.assertIn(self.guest.pcrs['sha256'][pcr], replayed)
+
+    def test_other_vtpm_host_time_or_part(self):
+        self.start()
+        evidence = self.evidence
+        launch, anchor, vtpm, host = (part(evidence, name) for name in ('launch', 'anchor', 'vtpm', 'host'))
+        # Another vTPM of this host, which was measured in the same way.
+        second = Guest(self, self.host.with_vtpm('second')).boot()
+        self.host.running('second', own_vtpm=True, pcrs=second.pcrs)
+        theirs = part(self.host.attest('second'), 'vtpm')
+        self.refused(self.host.forge(launch, anchor=anchor, vtpm=theirs), 'vtpm.other-vm')
+        # One of another host.
+        elsewhere = AttestedHost(self, self.dir / 'elsewhere').ready()
+        third = Guest(self, elsewhere.with_vtpm('box')).boot()
+        elsewhere.running('box', own_vtpm=True, pcrs=third.pcrs)
+        foreign = part(elsewhere.attest('box'), 'vtpm')
+        self.refused(self.host.forge(launch, anchor=anchor, vtpm=foreign), 'vtpm.ca')
+        # A quote for another nonce, and parts that this host did not vouch for.
+        later = part(self.host.attest('box', OTHER), 'vtpm')
+        self.refused(self.host.forge(launch, anchor=anchor, vtpm=later), 'tpm.nonce')
+        self.refused(whole(launch, host, anchor, later), 'evidence.binding')
+        self.refused(whole(launch, host, anchor), 'evidence.binding')
+        self.refused(self.host.forge(launch, anchor=anchor), 'vtpm.not-quoted', policy=self.policy(vtpm='quote = "required"'))
+
+    def test_certificates_that_are_not_its(self):
+        self.start()
+        self.refused(self.with_vtpm(lambda fields: fields.update({7: None})), 'vtpm.uncertified')
+        self.refused(self.with_vtpm(lambda fields: fields.update({7: fields[8]})), 'vtpm.certificate')
+        self.refused(self.with_vtpm(lambda fields: fields.update({8: fields[7]})), 'vtpm.certificate')
+        self.refused(self.with_vtpm(lambda fields: fields.update({9: fields[8]})), 'vtpm.ca')
+        # A key of the same vTPM that nobody certified: it is the template with another word in it.
+        other = self.guest.quote(NONCE, template=Guest.AK[:-1] + b'x')
+        self.refused(self.with_vtpm(lambda fields: fields.update({key: other[key] for key in (1, 2, 3)})), 'tpm.ak-certificate')
+        self.refused(self.evidence, 'vtpm.ek', policy=self.policy(vtpm=f'ek = ["sha256:{"00" * 32}"]'))
+        elsewhere = AttestedHost(self, self.dir / 'elsewhere').ready()
+        elsewhere.verb('vtpm', 'create', 'x')
+        self.refused(self.evidence, 'vtpm.ca-unknown',
+                     policy=self.policy(vtpm='roots = ["elsewhere/state/host/ca.pem"]'))
+
+    def test_pcrs_and_logs_that_tell_another_story(self):
+        self.start()
+        self.refused(self.evidence, 'vtpm.pcr', policy=self.policy(vtpm='pcrs.sha256 = { "4" = "%s" }' % ('00' * 32)))
+        self.refused(self.evidence, 'tpm.selection', policy=self.policy(vtpm='pcrs.sha256 = { "16" = "%s" }' % ('00' * 32)))
+        self.refused(self.by_guest(mask=0xffef), 'tpm.selection')
+        events = self.guest.log
+        reordered = self.guest.event_log(events[:4] + events[5:9] + [events[4]] + events[9:])  # PCR 4: kernel, then separator
+        self.refused(self.with_vtpm(lambda fields: fields.update({5: reordered})), 'log.replay')
+        self.refused(self.with_vtpm(lambda fields: fields.update({5: self.guest.event_log(events[:8] + events[9:])})), 'log.replay')
+        self.refused(self.with_vtpm(lambda fields: fields.update({5: b'x'})), 'log.malformed', status=2)
+        self.refused(self.with_vtpm(lambda fields: fields.update({5: None})), 'log.missing',
+                     policy=self.policy(vtpm='event_log = "required"'))
+        self.guest.measure(5, 0x0d, b'what a guest adds to its firmware')
+        (self.host.state / 'run/box/event_log').write_bytes(self.guest.event_log())
+        self.refused(self.host.attest('box'), 'vtpm.changed')
+
+    def test_a_weak_bank_that_was_left_on(self):
+        self.start(only_good_banks=False)
+        self.launched()
+        self.assertIn('tpm.bank', {each['code'] for each in self.verify(self.evidence)[1]['findings']})
+
+    def test_older_than_what_was_accepted(self):
+        self.start()
+        policy = self.policy(vtpm='', more='[freshness]\nlast_seen = "seen.json"')
+        self.guest.start(False)
+        self.guest.pcrs, self.guest.log = {}, []
+        old, self.evidence = self.evidence, None
+        self.launched_again()
+        self.accepted(self.evidence, policy=policy)
+        vtpm = part(old, 'vtpm')
+        # The host, which went on, vouches for the older quote.
+        found = self.host.forge(part(self.evidence, 'launch'), anchor=part(self.evidence, 'anchor'), vtpm=vtpm)
+        self.refused(found, 'tpm.clock-back', policy=policy)
+
+    def launched_again(self):
+        shutil.rmtree(self.host.state / 'run/box')
+        self.launched()
+
+    def test_what_cannot_be_quoted_is_left_out_and_said(self):
+        self.host.ready()
+        served = self.host.with_vtpm('box')
+        self.host.running('box', own_vtpm=True)
+        self.evidence = self.host.attest('box')
+        self.assertIn('the vTPM is switched off', self.host.said)
+        self.ak = name_of(ak_of(self.evidence))
+        self.accepted(self.evidence)
+        guest = Guest(self, served).boot()
+        guest.run(0x129, struct.pack('>I', 0x4000000b) + tpm_client.EMPTY_AUTH + b'\0\x02pw', 0x8002)  # HierarchyChangeAuth
+        self.host.attest('box')
+        self.assertIn('a password on the endorsement hierarchy', self.host.said)
+
+    def test_who_asks_wrongly_gets_nothing_and_the_next_one_does(self):
+        self.start()
+        for word in (b'', b'x', b'\1\0\0\0\0', b'\1\x41\0\0\0' + bytes(65), bytes(4096)):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+                client.settimeout(DEADLINE)
+                client.connect(str(self.host.state / 'vtpm/box/quote.sock'))
+                if word:
+                    client.send(word)
+                    self.assertNotEqual(client.recv(65536)[:1], b'\1')
+        self.accepted(self.host.attest('box'), policy=self.policy(vtpm='quote = "required"'))
 
 
 class Enrolled(Evidence):

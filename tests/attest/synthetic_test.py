@@ -4,6 +4,7 @@ collection has, judged by attest-vectors and by holdfast verify. tpm2_checkquote
 import hashlib
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -203,6 +204,23 @@ class Verify(Tpm):
         one = self.verify(policy, 'one.msg', '--signature', 'one.sig', *words, status=1)
         self.assertIn('nv.counter-back', [f['code'] for f in one['findings']])
         self.assertEqual(two['evidence']['counter'], one['evidence']['counter'] + 1)
+
+
+class Page(unittest.TestCase):
+    """docs/attestation.md."""
+
+    def test_the_worked_example_runs_as_it_is_printed(self):
+        page = (pathlib.Path(__file__).resolve().parents[2] / 'docs/attestation.md').read_text()
+        example = page.split('## A worked example', 1)[1].split('\n## ', 1)[0]
+        commands = '\n'.join(line[4:] for line in example.splitlines() if line.startswith('    '))
+        with tempfile.TemporaryDirectory(prefix='hf-attest-') as folder:
+            done = subprocess.run(['bash', '-ec', commands], cwd=folder, capture_output=True, text=True, timeout=DEADLINE,
+                                  env=os.environ | {'PATH': f'{os.path.dirname(HOLDFAST)}:{os.environ["PATH"]}'})
+            pid = pathlib.Path(folder, 'swtpm.pid')
+            if done.returncode and pid.exists():  # else its last line has ended it
+                os.kill(int(pid.read_text()), signal.SIGKILL)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(re.findall('└─ (accepted|refused)', done.stdout), ['accepted', 'refused'], done.stdout)
 
 
 if __name__ == '__main__':

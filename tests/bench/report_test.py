@@ -24,7 +24,9 @@ PROGRAMS = {
                     'anchor.curve.20ms.1 40 /s\nanchor.curve.20ms.16 600 /s\nanchor.curve.20ms.256 5600 /s\n'
                     'a line for people\nanchor.start.ms NaNsense ms\n',
     'bench-iommu': json.dumps({'benchmarks': [{'name': 'lookup', 'run_type': 'iteration', 'cpu_time': 149.5,
-                                               'real_time': 1, 'time_unit': 'ns', 'bytes_per_mapping': 59}]}),
+                                               'real_time': 1, 'time_unit': 'ns', 'bytes_per_mapping': 59},
+                                              {'name': 'one_read', 'run_type': 'iteration', 'error_occurred': True,
+                                               'cpu_time': 0, 'real_time': 0, 'time_unit': 'ns'}]}),
     'bench-attest': 'not the JSON that was asked for',
 }
 
@@ -96,6 +98,13 @@ class Bench(unittest.TestCase):
             self.assertIsNone(row['ours'])
             self.assertIsNone(row['ratio'])
             self.assertIn(why, row['why'])
+        self.assertIsNone(self.row(rows, 'lookup among')['limit'])  # its program said that it failed
+
+    def test_suites_that_were_not_asked_for_are_not_there(self):
+        rows, _ = self.rows('--suite', 'anchor', '--suite', 'iommu')
+        self.assertEqual(len([question for question in rows if 'mapping' in question]), 2)
+        self.assertFalse([question for question in rows if 'quote' in question or 'channel' in question])
+        self.assertIn('HF-0101', self.bench('--suite', 'nothing').stderr)
 
     def test_each_goal_is_in_table_and_page_and_the_page_fetches_nothing(self):
         page = f'{self.place}/report.html'

@@ -10,7 +10,7 @@ import subprocess
 import unittest
 
 import page_info
-from harness import DEADLINE, CliTest, needs_kvm, wait_until
+from harness import DEADLINE, HOLDFAST, STAND_IN, CliTest, needs_kvm, wait_until
 
 KERNEL = page_info.bzimage(bytes(range(256)) * 40)
 SHAPE = ['--cmdline', 'console=ttyS0 quiet', '--memory', '64M', '--cpus', '2', '--vtpm', 'on', '--net', 'user']
@@ -181,7 +181,7 @@ class Refused(BundleTest):
 
     def test_flags_beside_what_was_signed(self):
         path = self.sign(self.create(*self.boot_flags()))
-        for flags in (['--cmdline', 'init=/bin/sh'], ['--memory', '64M'], ['--kernel', self.kernel], ['--builtin'],
+        for flags in (['--cmdline', 'init=/bin/sh'], ['--memory', '65M'], ['--cpus', '1'], ['--console', 'virtio'], ['--kernel', self.kernel], ['--builtin'],
                       ['--vtpm', 'off'], ['--memory-encryption', 'none'], ['--clear-window', '16M']):
             with self.subTest(flags=flags):
                 self.refused(path, 'HF-0214', *flags)
@@ -221,6 +221,9 @@ class Launched(BundleTest):
     def setUp(self):
         super().setUp()
         self.ends = []
+        if STAND_IN:  # for the VM's processes alone
+            for name in ('holdfast-anchor', 'holdfast-store', 'holdfast-vtpm'):
+                os.symlink(os.path.join(os.path.dirname(HOLDFAST), name), os.path.join(self.bin, name))
 
     def tearDown(self):
         for end in reversed(self.ends):  # while their files are there
@@ -264,7 +267,8 @@ class Launched(BundleTest):
 
 
     def test_what_runs_is_what_was_measured_before(self):
-        path = self.sign(self.create(*self.guest('idle'), '--vtpm', 'on'))
+        self.holdfast = HOLDFAST  # a real guest
+        path = self.sign(self.create('--builtin', '--cmdline', 'job=spin', '--vtpm', 'on'))
         told = self.cli('run', 'it', '--bundle', path, '--bundle-key', self.public, '--detach', '--json')
         self.assertEqual(told.returncode, 0, told.stderr)
         expected = self.cli('measure', '--bundle', path, '--bundle-key', self.public, '--json')

@@ -26,12 +26,13 @@ class Usage(CliTest):
             with self.subTest(name=name):
                 self.assert_failure(self.cli('run', name, '--builtin'), 'HF-0102', 2)
 
-    def test_flags_of_later_versions_say_so(self):
-        for flag in ('--device',):
-            with self.subTest(flag=flag):
-                result = self.cli('run', '--builtin', flag, 'x')
-                self.assert_failure(result, 'HF-0103', 2)
-                self.assertIn(flag.encode(), result.stderr)
+    def test_devices_that_cannot_be_given(self):
+        self.assert_failure(self.cli('run', '--builtin', '--device', '0000:01:00.0'), 'HF-0104', 2)
+        for flags in (('--device', 'x'), ('--device', '../../x'), ('--device-policy', '/dev/null'),
+                      ('--device', '0000:77:00.0') * 2,
+                      sum((('--device', f'0000:77:00.{n}') for n in range(5)), ())):
+            with self.subTest(flags=flags):
+                self.assert_failure(self.cli('run', '--kernel', '/dev/null', *flags), 'HF-0104', 2)
 
     def test_bad_values(self):
         for flag, value in (('--clear-window', '200%'), ('--clear-window', '4K'), ('--clear-window', '1G'),

@@ -83,7 +83,8 @@ MESSAGES = [
 ANY_VALUE = {'package', 'major', 'minor', 'micro', 'enabled', 'present', 'seconds', 'microseconds', 'name'}
 # Lists whose length depends on the machine; members of ours must be known to QEMU's schema.
 LISTS = {b'query-cpus-fast', b'query-block', b'query-chardev'}
-OURS_ALONE = ('query-memcrypt', 'memcrypt-seal')  # guest memory that is encrypted in software
+# Guest memory that is encrypted in software; what devices of the host may reach.
+OURS_ALONE = ('query-memcrypt', 'memcrypt-seal', 'query-device-grants')
 KNOWN_DIFFERENCES = {
     b'{"execute":"query-status","execute":"query-name"}': 'QEMU refuses a duplicate key; for us the last one counts',
 }

@@ -5,6 +5,7 @@
 #include "attest/evidence/anchor.hpp"
 #include "attest/evidence/evidence.hpp"
 #include "attest/evidence/launch_statement.hpp"
+#include "attest/verify/vtpm.hpp"
 
 using namespace holdfast::attest;
 
@@ -16,6 +17,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     if (const auto launch = decode_launch_statement(bytes)) (void)encode(*launch);
     if (const auto host = decode_host(bytes)) (void)encode(*host);
+    if (const auto vtpm = decode_vtpm(bytes)) {
+        holdfast::check(std::ranges::equal(encode(*vtpm), bytes), "quote with two encodings");
+        Findings of_vtpm;
+        const LaunchStatement launch{.nonce = std::vector<std::byte>(16), .tier = "none"};
+        (void)verify_vtpm({.part = &*vtpm, .launch = &launch, .at = 0, .last_seen = {}}, {}, of_vtpm);
+    }
     Findings findings;
     (void)verify_anchor({.bundle = bytes, .key = {}, .trust = {}}, {}, {}, findings);
     return 0;

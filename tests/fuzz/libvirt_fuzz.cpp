@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// holdfast-qemu: hostile command lines (one word a line, after a first byte that is 0), and hostile monitor
-// clients.
+// holdfast-qemu: hostile command lines (one word a line, after a first byte that is 0), domain XML (after a
+// 2), and hostile monitor clients.
 #include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "libvirt/answers.hpp"
+#include "libvirt/host_devices.hpp"
 #include "libvirt/json.hpp"
 #include "libvirt/plan.hpp"
 
@@ -36,6 +37,14 @@ void answer_client(std::string_view text) {
     if (!message || message->contains("return") == message->contains("error")) std::abort();
 }
 
+void read_domain(std::string_view xml) {
+    const auto found = libvirt::host_devices_in(xml);
+    if (!found) return;
+    for (const std::string& address : found->pci) {
+        if (address.size() != std::string_view{"0000:00:00.0"}.size()) std::abort();
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -43,6 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     // SAFETY: bytes as characters.
     const std::string_view all{reinterpret_cast<const char*>(data + 1), size - 1};
     if (data[0] == 0) read_command_line(std::string{all});
+    else if (data[0] == 2) read_domain(all);
     else answer_client(all);
     return 0;
 }

@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
     std::size_t inputs = 0;
     for (int i = 1; i < argc; ++i) {
         if (!std::filesystem::is_directory(argv[i])) continue;
-        for (const auto& entry : std::filesystem::directory_iterator{argv[i]}) {
+        for (const auto& entry : std::filesystem::recursive_directory_iterator{argv[i]}) {
+            if (!entry.is_regular_file()) continue;
             std::ifstream file{entry.path(), std::ios::binary};
             const std::vector<char> text{std::istreambuf_iterator<char>{file}, {}};
             const std::vector<std::uint8_t> bytes{text.begin(), text.end()};

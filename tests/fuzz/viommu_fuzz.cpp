@@ -15,8 +15,8 @@ using namespace holdfast::iommu;
 
 class Silent final : public iommu::virtio::Witness {
 public:
-    void granted(std::uint32_t, const Mapping&) noexcept override {}
-    void refused(std::uint32_t, const Mapping&, Refusal) noexcept override {}
+    void granted(std::uint32_t, const iommu::Mapping&) noexcept override {}
+    void refused(std::uint32_t, const iommu::Mapping&, Refusal) noexcept override {}
     void revoked(std::uint32_t, IovaRange, std::uint64_t) noexcept override {}
     void lost() noexcept override { bug("a mapping was lost though the host did as told"); }
 };
@@ -42,9 +42,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FakeSpace one;
     FakeSpace two;
     Silent witness;
-    iommu::virtio::GuestIommu iommu{kLimits, pages, witness};
-    iommu.add_endpoint(8, one, 0);
-    iommu.add_endpoint(16, two, 1);
+    iommu::virtio::GuestIommu iommu{pages, witness};
+    iommu.add_endpoint(8, one, 0, kLimits);
+    iommu.add_endpoint(16, two, 1, kLimits);
     while (!input.empty()) {
         const auto lengths = input.take<std::uint8_t>();
         one.fail_map_in_ = lengths == 0xff ? 1 : 0;

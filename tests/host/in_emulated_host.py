@@ -14,11 +14,11 @@ def run(command, environment, seconds, *options):
     """The exit status of `command`. `seconds`: several times what all of it takes; each single thing in it has a
     deadline of its own and reports that.
 
-    QEMU interprets a processor with SVM there (docs/emulated_host.md, what it is not): now and then that kernel
-    panics or a processor of it stands still. Then everything is run once more, and that is said.
+    QEMU interprets a processor with SVM there (docs/emulated_host.md, what it is not): should that kernel panic or
+    stand still, everything is run once more, and that is said.
     """
     words = [TREE / "tools/host", "run", *options, "--timeout", str(seconds), "--", *command]
-    for attempts_left in (2, 1, 0):
+    for attempts_left in (1, 0):
         status = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL).returncode
         if not attempts_left or status not in (_STOOD_STILL, _WENT_DOWN):
             return status

@@ -4,7 +4,6 @@
 
 usage: device_test.py HOLDFAST      exit status 0 passed, 1 failed, 77 skipped. Runs itself in the emulated host.
 """
-import hashlib
 import json
 import os
 import shutil
@@ -17,16 +16,11 @@ from pathlib import Path
 sys.dont_write_bytecode = True  # the tree stays as it is
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
 import in_emulated_host
+from devices import DEVICES, audited, driver
 
 EDU, NVME = "0000:01:00.0", "0000:02:00.0"
 CHIPSET = "0000:00:1f.2"  # q35's SATA: a function among others of one group
-DEVICES = Path("/sys/bus/pci/devices")
 UNSAFE = Path("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
-
-
-def driver(address):
-    link = DEVICES / address / "driver"
-    return link.resolve().name if link.exists() else ""
 
 
 class Device(unittest.TestCase):
@@ -37,7 +31,7 @@ class Device(unittest.TestCase):
     def setUp(self):
         self.place = Path(tempfile.mkdtemp(prefix="hf-"))
         self.policy = self.place / "devices.toml"
-        self.allow(f'[[device]]\naddress = "{EDU}"\n[[device]]\naddress = "{NVME}"\n')
+        self.allow(f'[[device]]\naddress = "{EDU}"\np2p = false\nisolation = "group"\n[[device]]\naddress = "{NVME}"\n')
         self.log = self.place / "devices/audit.log"
 
     def tearDown(self):
@@ -122,16 +116,12 @@ class Device(unittest.TestCase):
         self.ask("bind", EDU)
         self.holdfast("unbind", EDU)
         self.ask("bind", CHIPSET)
-        chain, events = "0" * 64, []
-        for line in self.log.read_text().splitlines():
-            text, _, said = line.rpartition(" chain=")
-            chain = hashlib.sha256((chain + text).encode()).hexdigest()
-            self.assertEqual(said, chain)
-            events.append(dict(field.split("=", 1) for field in text.split(" "))["event"])
+        noted = audited(self.log)
+        events = [line["event"] for line in noted]
         self.assertEqual(events, ["bound", "unbound", "refused"])
         printed = [json.loads(line) for line in self.holdfast("audit", "--json").stdout.splitlines()]
         self.assertEqual([line["event"] for line in printed], events)
-        self.assertEqual(printed[-1]["chain"], chain)
+        self.assertEqual(printed[-1]["chain"], noted[-1]["chain"])
 
     def test_log_that_was_changed_is_said_and_nothing_is_bound(self):
         self.ask("bind", CHIPSET)
@@ -146,7 +136,8 @@ class Device(unittest.TestCase):
         self.assertIn("HF-0101", self.holdfast("explain").stderr)
         for text in ("device = 1", "[[device]]\n", '[[device]]\naddress = "x"\n', "[[device]]\nids = 7\n",
                      f'[[device]]\naddress = "{EDU}"\nbypass = true\n', f'[[device]]\naddress = "{EDU}"\nmax_bytes = 1\n',
-                     f'[[device]]\naddress = "{EDU}"\nmax_mappings = 70000\n', "]["):
+                     f'[[device]]\naddress = "{EDU}"\nmax_mappings = 70000\n', f'[[device]]\naddress = "{EDU}"\np2p = true\n',
+                     f'[[device]]\naddress = "{EDU}"\nisolation = "none"\n', "]["):
             self.allow(text)
             self.assertIn("HF-0701", self.ask("bind", EDU).stderr, text)
         self.assertEqual(driver(EDU), "")

@@ -3,8 +3,8 @@
 import json
 import os
 import pathlib
+import pwd
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,61 +14,9 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'linux'))
 import daemon
-from daemon import until
-from domains import Terminal, builtin, linux, xml
-from vm import children_of
-
-
-class Domains(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.dir = pathlib.Path(tempfile.mkdtemp(prefix='holdfast-libvirt-'))
-        cls.libvirtd = daemon.Daemon(cls.dir)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.libvirtd.close()
-        shutil.rmtree(cls.dir)
-
-    def virsh(self, *arguments, **more):
-        return self.libvirtd.virsh(*arguments, **more)
-
-    def define(self, text):
-        name = re.search('<name>(.*?)</name>', text)[1]
-        (self.dir / 'domain.xml').write_text(text)
-        self.virsh('define', str(self.dir / 'domain.xml'))
-        self.addCleanup(self.forget, name)
-        return name
-
-    def forget(self, name):
-        self.virsh('destroy', name, check=False)
-        self.virsh('undefine', name, check=False)
-
-    def start(self, text):
-        name = self.define(text)
-        self.virsh('start', name)
-        return name
-
-    def state(self, name):
-        return self.virsh('domstate', name, '--reason').strip()
-
-    def becomes(self, name, state):
-        until(lambda: self.state(name) == state, f'{name} {state}: {self.state(name)}')
-
-    def terminal(self, name):
-        return Terminal(self.virsh('ttyconsole', name).strip())
-
-    def adapter(self, name):
-        return int(self.libvirtd.inside_file(f'/run/libvirt/qemu/{name}.pid'))
-
-    def processes(self, name):
-        """{program: pid} below the adapter."""
-        run = children_of(self.adapter(name))['holdfast']
-        return {'holdfast': run, **children_of(run)}
-
-    def no_process_is_left(self, *pids):
-        for pid in pids:
-            until(lambda: not os.path.exists(f'/proc/{pid}'), f'process {pid} ends')
+from domains import builtin, linux, xml
+from virsh_case import Domains
+from vm import shape
 
 
 class Builtin(Domains):
@@ -215,6 +163,163 @@ class Builtin(Domains):
             self.becomes(name, 'shut off (shutdown)')
 
 
+class Bundles(Domains):
+    """A manifest decides what the guest is; the domain may not say otherwise."""
+
+    def setUp(self):
+        place = tempfile.TemporaryDirectory(prefix='holdfast-bundle-')
+        self.addCleanup(place.cleanup)
+        self.key, self.public, self.bundle = (f'{place.name}/{name}' for name in ('key', 'pub', 'bundle'))
+        subprocess.run(['openssl', 'genpkey', '-algorithm', 'ED25519', '-out', self.key], check=True)
+        subprocess.run(['openssl', 'pkey', '-in', self.key, '-pubout', '-out', self.public], check=True)
+        self.holdfast('bundle', 'create', 'signed', '--security-version', '1', '--out', self.bundle, '--builtin',
+                      '--memory', '64M', '--memory-encryption', 'none', '--cmdline', 'job=spin')
+        self.holdfast('bundle', 'sign', self.bundle, '--key', self.key)
+
+    def holdfast(self, *words):
+        done = self.libvirtd.holdfast(*words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def test_a_domain_of_a_bundle(self):
+        text = self.holdfast('libvirt', 'domain', '--name', 'bundled', '--bundle', self.bundle, '--bundle-key', self.public)
+        name = self.start(text)
+        console = self.terminal(name)
+        console.expect('spinning')
+        record = json.loads(self.holdfast('status', name, '--json'))
+        self.assertEqual((record['bundle']['name'], record['memory_bytes']), ('signed', 64 << 20))
+
+    def test_a_domain_that_says_otherwise_is_refused(self):
+        for changed, words in (({'memory': 80}, ('HF-0214', '--memory 81920K', '67108864')), ({'cpus': 2}, ('HF-0214', '--cpus 2', ' 1')),
+                               ({'cmdline': 'job=hello'}, ('HF-0214', '--cmdline'))):
+            with self.subTest(changed):
+                self.refused(xml('other', **{'bundle': self.bundle, 'bundle_key': self.public, **changed}), *words)
+        pathlib.Path(self.bundle, 'manifest.json').write_text('{}')
+        self.refused(xml('forged', bundle=self.bundle, bundle_key=self.public), 'HF-0212')
+
+
+class Installed(Domains):
+    """holdfast libvirt install: domains of libvirt's own user, who has no rights but those of the group kvm."""
+    conf = daemon.QEMU_CONF.replace('user = "root"', 'user = "libvirt-qemu"').replace('group = "root"', 'group = "kvm"')
+
+    def setUp(self):
+        try:
+            pwd.getpwnam('libvirt-qemu')
+        except KeyError:
+            self.skipTest('skip: no /usr/lib/libvirt')
+        # What install writes outside of libvirt's own folders is this namespace's alone.
+        copy = f'{self.dir}/copy'
+        script = f'mkdir {copy}; for place in /etc/systemd /etc/apparmor.d; do cp -a $place {copy}/; mount --bind {copy}/${{place##*/}} $place; done'
+        subprocess.run(self.libvirtd.inside('sh', '-ec', script), check=True)
+
+    def install(self, *words):
+        done = self.libvirtd.holdfast('libvirt', 'install', *words)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def files(self):
+        command = self.libvirtd.inside('sh', '-c', 'find /etc/systemd /etc/apparmor.d /etc/libvirt /var/lib/libvirt/holdfast -type f | sort | xargs sha256sum')
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    def test_it_is_shown_then_done_then_there_and_then_taken_back(self):
+        before = self.files()
+        self.assertIn('--yes', self.install())
+        self.assertEqual(self.files(), before)
+        self.install('--yes')
+        after = self.files()
+        self.assertNotEqual(after, before)
+        self.assertEqual(self.install('--yes'), 'there is nothing to change\n')
+        self.assertEqual(self.files(), after)
+        checked = self.libvirtd.holdfast('libvirt', 'check').stdout
+        self.assertIn('libvirt-qemu owns /var/lib/libvirt/holdfast', checked)
+        self.parse_apparmor()
+        self.starts_as_its_user()
+        self.install('--remove')
+        self.assertEqual(self.files(), after)
+        self.install('--remove', '--yes')
+        self.assertEqual(self.files(), before)
+
+    def parse_apparmor(self):
+        """apparmor_parser takes libvirt's profiles with ours in them; no kernel here enforces them."""
+        if not os.path.exists('/etc/apparmor.d/usr.sbin.libvirtd') or not os.path.exists('/etc/apparmor.d/tunables/global'):
+            return
+        template = pathlib.Path('/etc/apparmor.d/libvirt/TEMPLATE.qemu').read_text().replace('LIBVIRT_TEMPLATE', 'libvirt-test')
+        (self.dir / 'profile').write_text(template)
+        for profile in (str(self.dir / 'profile'), '/etc/apparmor.d/usr.sbin.libvirtd'):
+            parsed = subprocess.run(self.libvirtd.inside('apparmor_parser', '--skip-kernel-load', '--skip-cache', '--debug', profile), capture_output=True, text=True)
+            self.assertEqual(parsed.returncode, 0, parsed.stderr)
+            self.assertIn('holdfast', parsed.stdout)
+
+    def everybody_may_use_kvm(self):
+        """As on a desktop; in the daemon's namespace alone. Here only root may."""
+        kvm = os.stat('/dev/kvm').st_rdev
+        script = f"""mkdir /run/libvirt/node; mount -t tmpfs none /run/libvirt/node
+            mknod -m 666 /run/libvirt/node/kvm c {os.major(kvm)} {os.minor(kvm)}; mount --bind /run/libvirt/node/kvm /dev/kvm"""
+        subprocess.run(self.libvirtd.inside('sh', '-ec', script), check=True)
+
+    def starts_as_its_user(self):
+        self.everybody_may_use_kvm()
+        name = self.start(builtin('unprivileged'))
+        self.terminal(name).expect('spinning')
+        owner = os.stat(f'/proc/{self.adapter(name)}').st_uid
+        self.assertEqual(owner, pwd.getpwnam('libvirt-qemu').pw_uid)
+        state = self.libvirtd.inside('ls', '/var/lib/libvirt/holdfast/run')
+        self.assertEqual(subprocess.check_output(state, text=True), f'{name}\n')
+        self.virsh('destroy', name)
+        self.virsh('undefine', name)
+
+
+class Clients(Domains):
+    def test_the_python_bindings(self):
+        try:
+            import libvirt
+        except ImportError:
+            self.skipTest('skip: no /usr/lib/python3/dist-packages/libvirt.py')
+        connection = libvirt.open(self.libvirtd.uri())
+        self.addCleanup(connection.close)
+        domain = connection.defineXML(builtin('bound', cpus=2))
+        self.addCleanup(self.forget, 'bound')
+        domain.create()
+        self.assertEqual(domain.state(), [libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_BOOTED])
+        state, most, memory, cpus, _ = domain.info()
+        self.assertEqual((state, most, memory, cpus), (libvirt.VIR_DOMAIN_RUNNING, 65536, 65536, 2))
+        stream = connection.newStream()
+        domain.openConsole(None, stream)
+        said = b''
+        while b'spinning' not in said:
+            said += stream.recv(4096)
+        domain.suspend()
+        self.assertEqual(domain.state()[0], libvirt.VIR_DOMAIN_PAUSED)
+        domain.resume()
+        self.assertEqual([each.name() for each in connection.listAllDomains()], ['bound'])
+        stream.send(b'x')
+        daemon.until(lambda: domain.state() == [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN], 'its power-off')
+        stream.abort()
+
+    def test_virt_install(self):
+        if daemon.shutil.which('virt-install') is None:
+            self.skipTest('skip: no virt-install')
+        # It asks for the host's own emulator before it looks at the one that it is given.
+        place = '/usr/bin/qemu-system-x86_64'
+        subprocess.run(self.libvirtd.inside('mount', '--bind', str(daemon.EMULATOR), place), check=True)
+        self.addCleanup(subprocess.run, self.libvirtd.inside('umount', place), check=True)
+        self.libvirtd.stop()
+        self.libvirtd.start()
+        flags = shape()
+        kernel, initrd, cmdline = (flags[flags.index(flag) + 1] for flag in ('--kernel', '--initrd', '--cmdline'))
+        done = subprocess.run(self.libvirtd.inside(
+            'virt-install', '--connect', 'qemu:///system', '--name', 'installed', '--memory', '256', '--cpu', 'host-passthrough',
+            '--import', '--boot', f'emulator={daemon.EMULATOR},kernel={kernel},initrd={initrd},kernel_args="{cmdline}"', '--disk', 'none',
+            '--network', 'none', '--graphics', 'none', '--controller', 'usb,model=none', '--memballoon', 'none', '--machine', 'q35',
+            '--osinfo', 'detect=off,require=off', '--qemu-commandline', 'env=HOLDFAST_MEMORY_ENCRYPTION=none', '--noautoconsole'),
+            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=daemon.DEADLINE)
+        self.addCleanup(self.forget, 'installed')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        console = self.terminal('installed')
+        console.ready()
+        self.assertEqual(console.sh('nproc'), '1')
+
+
 class Documented(Domains):
     def printed(self, name):
         """The XML of docs/libvirt.md or of `holdfast libvirt domain`, and where its emulator is."""
@@ -241,14 +346,6 @@ class Documented(Domains):
 class Refused(Domains):
     """What Holdfast does not have is refused at define or at start, with a word that names it."""
 
-    def refused(self, text, *words):
-        (self.dir / 'refused.xml').write_text(text)
-        done = self.virsh('create', str(self.dir / 'refused.xml'), check=False)
-        self.assertNotEqual(done.returncode, 0)
-        for word in words:
-            self.assertIn(word, done.stderr)
-        self.assertEqual(self.virsh('list', '--name').strip(), '')
-
     def test_launch_security(self):
         text = builtin('sev').replace('</devices>', '</devices><launchSecurity type="sev-snp"><policy>0x00030000</policy></launchSecurity>')
         self.refused(text, 'sev-snp')
@@ -273,6 +370,24 @@ class Refused(Domains):
         self.refused(builtin('locked').replace('<os>', '<memoryBacking><locked/></memoryBacking><os>'), '')
         self.refused(builtin('model').replace('<devices>', '<cpu mode="host-model"/><devices>'), '')
         self.refused(builtin('custom').replace('<devices>', '<cpu mode="custom"><model>EPYC</model></cpu><devices>'), '')
+
+
+class Cgroups(Domains):
+    conf = daemon.QEMU_CONF.replace('cgroup_controllers = []', 'cgroup_controllers = ["cpuacct"]')
+
+    def test_the_processor_time_of_its_guest_is_shown(self):
+        name = self.start(builtin('counted'))
+        self.terminal(name).expect('spinning')
+        vmm = self.processes(name)['holdfast-vmm']
+
+        def seconds_of_the_guest():
+            fields = pathlib.Path(f'/proc/{vmm}/stat').read_text().rpartition(')')[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+        daemon.until(lambda: seconds_of_the_guest() >= 2, 'the guest computes for two seconds')
+        least = seconds_of_the_guest()
+        shown = int(re.search(r'cpu\.time=(\d+)', self.virsh('domstats', name))[1]) / 1e9
+        self.assertGreaterEqual(shown, least - 0.1)
+        self.assertLess(shown, seconds_of_the_guest() + 2, 'its own, and what starting it took')
 
 
 class Linux(Domains):

@@ -4,7 +4,6 @@
 usage: domain_test.py [CASE...]
 """
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -14,7 +13,7 @@ for place in ('linux', 'host'):
     sys.path.insert(0, str(HERE.parent / place))
 import daemon
 import in_emulated_host
-from in_emulated_host import PYTHON, TREE
+from in_emulated_host import PYTHON
 
 HOST_SECONDS = 900
 
@@ -28,16 +27,11 @@ def runs_linux():
 
 def main():
     daemon.need()
-    guests = {}
-    for part in ('vmlinux-6.1', 'initramfs-6.1'):
-        guests[part] = subprocess.run([TREE / 'tools/guests', 'path', part], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-    environment = {**os.environ, 'HOLDFAST_GUESTS': json.dumps(guests), 'PYTHONDONTWRITEBYTECODE': '1'}
+    environment = daemon.guests('vmlinux-6.1', 'initramfs-6.1')
     command = [PYTHON, str(HERE / 'cases.py'), *sys.argv[1:]]
     if runs_linux():
         return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL).returncode
-    for program in ('qemu-system-x86_64', 'g++', 'xz', 'zstd', 'lz4'):
-        if daemon.shutil.which(program) is None:
-            daemon.skip(program)
+    daemon.need(daemon.EMULATED_HOST)
     return in_emulated_host.run(command, environment, HOST_SECONDS)
 
 

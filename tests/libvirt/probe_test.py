@@ -99,7 +99,7 @@ class Recorded(unittest.TestCase):
         for kind in self.probe.ask({'execute': 'qom-list-types'})['return']:
             answer = self.probe.ask({'execute': 'device-list-properties', 'arguments': {'typename': kind['name']}})
             self.assertIsInstance(answer['return'], list, kind)
-        unknown = self.probe.ask({'execute': 'device-list-properties', 'arguments': {'typename': 'vfio-pci'}})
+        unknown = self.probe.ask({'execute': 'device-list-properties', 'arguments': {'typename': 'virtio-gpu-pci'}})
         self.assertEqual(unknown['error']['class'], 'DeviceNotFound')
         commands = [command['name'] for command in self.probe.ask({'execute': 'query-commands'})['return']]
         schema = {entry['name'] for entry in self.probe.ask({'execute': 'query-qmp-schema'})['return'] if entry['meta-type'] == 'command'}

@@ -165,7 +165,8 @@ def killed_vmm(): killed_during_load("holdfast-vmm", "HF-0306")
 # Network
 
 # No half-closed TCP here: passt of Debian 12 sends no FIN to a guest that has sent its own.
-TCP_BYTES = 12 * MIB
+# And it resets a connection on which data has gone one way only for some 24 s, which is 12 MiB in the emulated host.
+TCP_BYTES = (4 if "HOLDFAST_EMULATED_HOST" in os.environ else 12) * MIB
 
 
 class Digest:
@@ -445,7 +446,7 @@ def main():
     chosen = sys.argv[1:]
     scenarios = [scenario for scenario in SCENARIOS if not chosen or scenario.__name__ in chosen]
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    return 0 if report.run(scenarios, at_once=2) else 1
+    return 0 if report.run(scenarios) else 1
 
 
 if __name__ == "__main__":

@@ -55,8 +55,8 @@ class Reported(Exception):
     """Ends a scenario whose failure is printed already."""
 
 
-def run(scenarios, at_once):
-    """Runs functions, some at the same time; true if nothing was wrong."""
+def run(scenarios):
+    """Runs functions, two at the same time where there are processors for that; true if nothing was wrong."""
     def one(scenario):
         for attempt in range(2):
             began = time.monotonic()
@@ -70,7 +70,7 @@ def run(scenarios, at_once):
             if _finish(began, scenario.__name__, attempt):
                 return
 
-    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+    with concurrent.futures.ThreadPoolExecutor(min(2, os.cpu_count())) as pool:
         list(pool.map(one, scenarios))
     if _counts["not ok"]:
         _show_logs()

@@ -40,7 +40,7 @@ def main():
     if unknown:
         sys.exit(f"no such case: {' '.join(unknown)}; there are: {' '.join(case.__name__ for case in CASES)}")
     cases = [case for case in CASES if not chosen or any(name in case.__name__ for name in chosen)]
-    return 0 if report.run(cases, at_once=2) else 1
+    return 0 if report.run(cases) else 1
 
 
 if __name__ == "__main__":

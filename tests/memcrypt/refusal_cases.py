@@ -42,6 +42,13 @@ def test_launch_without_the_rights_is_refused_and_not_weakened():
     os.chmod("/dev/userfaultfd", 0o666)
     with behaviour("rights: with a low limit on locked memory: HF-0309, and nothing is left"):
         refused(*launch(65536), "HF-0309", "limits")
+    with behaviour("rights: root who may not raise the limit: guest RAM is a file that is never swapped"):
+        done = subprocess.run(
+            ["prlimit", "--memlock=8388608:8388608", "setpriv", "--bounding-set=-sys_resource", HOLDFAST, "run", "--builtin",
+             "--memory", "64M", "--cmdline", "job=hello"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, timeout=DEADLINE)
+        assert done.returncode == 0 and "JOB: ok" in done.stdout, (done.returncode, done.stdout, done.stderr)
+        assert "memory encryption software" in done.stderr, done.stderr
     with behaviour("rights: with both, a user without privileges launches the tier software"):
         done, _ = launch("unlimited")
         assert done.returncode == 0 and "JOB: ok" in done.stdout, (done.returncode, done.stdout, done.stderr)

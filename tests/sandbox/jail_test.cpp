@@ -31,6 +31,7 @@
 
 #include "jailed.hpp"
 #include "sys/fd.hpp"
+#include "sys/pipe.hpp"
 #include "sys/sandbox/landlock.hpp"
 #include "sys/sandbox/probe.hpp"
 #include "sys/thread.hpp"
@@ -78,10 +79,10 @@ TEST(Jail, TheRootIsReadOnlyAndOfNoDevice) {
 }
 
 TEST(Jail, OnlyTheListedDescriptorsStayOpen) {
-    std::array<int, 2> pipe{};
-    ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
-    const UniqueFd kept{pipe[0]};
-    const UniqueFd other{pipe[1]};
+    auto pipe = make_pipe();
+    ASSERT_TRUE(pipe);
+    const UniqueFd kept = std::move(pipe->reading);
+    const UniqueFd other = std::move(pipe->writing);
     EXPECT_EQ(jailed(policy::wide, [&] { return refusal(::fcntl(kept.get(), F_GETFD)); }, {kept.get()}),
               kFine);
     EXPECT_EQ(jailed(policy::wide, [&] { return refusal(::fcntl(other.get(), F_GETFD)); }, {kept.get()}),
@@ -179,10 +180,10 @@ TEST(Jail, OtherProcessesCannotBeReadOrSignalled) {
 
 TEST(Jail, ItEndsWithItsParent) {
     // parent -> middle (dies) -> jailed, which holds the pipe's write end until it is killed.
-    std::array<int, 2> pipe{};
-    ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
-    const UniqueFd read_end{pipe[0]};
-    UniqueFd write_end{pipe[1]};
+    auto pipe = make_pipe();
+    ASSERT_TRUE(pipe);
+    const UniqueFd read_end = std::move(pipe->reading);
+    UniqueFd write_end = std::move(pipe->writing);
     const pid_t middle = ::fork();
     if (middle == 0) {
         if (::fork() == 0) {

@@ -59,12 +59,13 @@ class TestReport(unittest.TestCase):
 
     def test_unittest_cases_are_counted(self):
         output = ("test_a (__main__.T.test_a) ... ok\ntest_b (__main__.T.test_b)\nIts docstring. ... FAIL\n"
-                  "test_c (__main__.T.test_c) ... skipped 'skip: no /dev/nope'\n")
+                  "test_c (__main__.T.test_c) ... skipped 'skip: no /dev/nope'\n\nFAILED (failures=1, skipped=1)\n")
         self.assertEqual(self.report((output, "FAIL"))[:2], (1, "1 passed, 1 failed, 1 skipped"))
 
     def test_a_failure_keeps_its_log(self):
         _, _, lines = self.report(("what went wrong", "FAIL"))
         self.assertTrue(any(line.endswith("meson-logs/failed/t0.txt") for line in lines))
+        self.assertIn("  | what went wrong", lines)
 
     def test_nothing_run_is_not_a_success(self):
         with tempfile.TemporaryDirectory() as build:

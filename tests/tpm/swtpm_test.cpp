@@ -31,7 +31,9 @@ std::vector<eventlog::Event> some_boot() {
         EXPECT_TRUE(write_all(fd, std::as_bytes(std::span{text})));
         return fd;
     };
-    return vmm::measure_boot("console=ttyS0", "a shape", {}, file("a kernel"), file("an initrd")).value().events;
+    return vmm::measure_boot("console=ttyS0", "a shape", {}, file("a kernel"), file("an initrd"))
+        .value()
+        .events;
 }
 
 /// PCR by PCR: a TPM returns eight values at most.

@@ -167,6 +167,36 @@ Table make_tpm2() {
     return table;
 }
 
+/// §5.2.34: one virtio-pci based IOMMU node, and one PCI range node that points to it.
+Table make_viot(const Viot& viot) {
+    constexpr std::uint16_t kFirstNode = 48;
+    constexpr std::uint8_t kPciRange = 1;
+    constexpr std::uint8_t kVirtioPci = 3;
+    constexpr std::uint16_t kVirtioPciSize = 16;
+    constexpr std::uint16_t kPciRangeSize = 24;
+    Table table{"VIOT", 0};
+    table.put(std::uint16_t{2});  // nodes
+    table.put(kFirstNode);
+    table.zeros_until(kFirstNode);
+    table.put(kVirtioPci);
+    table.put(std::uint8_t{0});
+    table.put(kVirtioPciSize);
+    table.put(std::uint16_t{0});  // segment
+    table.put(endpoint_id(viot.iommu));
+    table.zeros_until(kFirstNode + kVirtioPciSize);
+    table.put(kPciRange);
+    table.put(std::uint8_t{0});
+    table.put(kPciRangeSize);
+    table.put(std::uint32_t{endpoint_id(viot.first)});
+    table.put(std::uint16_t{0});  // first segment
+    table.put(std::uint16_t{0});  // last segment
+    table.put(endpoint_id(viot.first));
+    table.put(endpoint_id(viot.last));
+    table.put(kFirstNode);  // output: the IOMMU
+    table.zeros_until(kFirstNode + kVirtioPciSize + kPciRangeSize);
+    return table;
+}
+
 std::vector<std::byte> make_rsdp(std::uint64_t xsdt_address) {
     constexpr std::size_t kFirstPart = 20;  // what ACPI 1.0 summed
     constexpr std::size_t kSize = 36;
@@ -189,7 +219,8 @@ std::vector<std::byte> make_rsdp(std::uint64_t xsdt_address) {
 std::span<const std::uint8_t> dsdt() noexcept { return kDsdt; }
 std::span<const std::uint8_t> tpm_ssdt() noexcept { return kTpmSsdt; }
 
-Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus, WithTpm tpm) {
+Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus, WithTpm tpm,
+                               const std::optional<Viot>& viot) {
     constexpr std::uint64_t kRsdpRoom = 64;
     Placer placer{loader, kAcpiTables.value() + kRsdpRoom};
     const std::uint64_t dsdt_address = HF_TRY(placer.place(std::as_bytes(dsdt())));
@@ -201,6 +232,7 @@ Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus, WithTpm tpm) 
         xsdt.put(HF_TRY(placer.place(std::as_bytes(tpm_ssdt()))));
         xsdt.put(HF_TRY(placer.place(make_tpm2().finish())));
     }
+    if (viot) xsdt.put(HF_TRY(placer.place(make_viot(*viot).finish())));
     const std::uint64_t xsdt_address = HF_TRY(placer.place(xsdt.finish()));
     return loader.write(kAcpiTables, make_rsdp(xsdt_address));
 }

@@ -209,7 +209,8 @@ Result<kvm::EntryState> load(Loader& loader, const Inputs& inputs) {
     HF_TRY(write_cmdline(loader, inputs.cmdline, kernel));
     check(inputs.shape.size() <= kPageSize, "shape outgrows its page");
     HF_TRY(loader.write(kShape, std::as_bytes(std::span{inputs.shape})));
-    HF_TRY(write_acpi_tables(loader, inputs.cpus, inputs.event_log.empty() ? WithTpm::No : WithTpm::Yes));
+    HF_TRY(write_acpi_tables(loader, inputs.cpus, inputs.event_log.empty() ? WithTpm::No : WithTpm::Yes,
+                             inputs.viot));
     if (inputs.event_log.size() > kEventLogSize) return input_error("TPM event log outgrows its room");
     HF_TRY(loader.write(kEventLog, inputs.event_log));
     HF_TRY(write_reset_vector(loader));

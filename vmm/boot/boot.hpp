@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
 #include "sys/fd.hpp"
+#include "vmm/boot/acpi.hpp"
 #include "vmm/boot/kernel.hpp"
 #include "vmm/boot/loader.hpp"
 #include "vmm/kvm/entry.hpp"
@@ -21,6 +23,7 @@ struct Inputs {
     std::uint32_t cpus = 1;
     ElfEntry elf_entry = ElfEntry::Pvh;
     std::span<const std::byte> event_log;  ///< of the TPM; empty: there is no TPM
+    std::optional<Viot> viot;              ///< none: no device of the host is in the machine
 };
 
 /// Loads kernel, initrd, command line, shape, ACPI tables and boot parameters.

@@ -38,6 +38,18 @@ struct MemoryStatistics {
     memcrypt::software::Statistics now;
 };
 
+/// What a device of the host finds at one address.
+struct DeviceGrant {
+    std::string device;      ///< its address in the host
+    std::uint32_t rule = 0;  ///< of the policy, from 1 on
+    bool mapped = false;     ///< else the rest says nothing
+    std::uint64_t start = 0;
+    std::uint64_t size = 0;
+    std::uint64_t target = 0;  ///< guest-physical
+    bool writable = false;
+    std::uint64_t granted_at_ms = 0;  ///< since 1970
+};
+
 /// Called on the main loop's thread while a command is answered. An error's text is what the client
 /// reads. A call may emit events through the Server (they come before the answer, as in QEMU), and
 /// must not release its session.
@@ -59,6 +71,9 @@ public:
     [[nodiscard]] virtual std::optional<MemoryStatistics> memory_statistics() const = 0;
     /// Puts every clear page away. A guest that runs brings back what it touches.
     virtual Result<void> seal_memory() = 0;
+
+    /// One for each device of the host that the VM has.
+    [[nodiscard]] virtual std::vector<DeviceGrant> device_grants(std::uint64_t /*iova*/) const { return {}; }
 
     /// Both succeed and change nothing where the VM is already so.
     virtual Result<void> stop() = 0;

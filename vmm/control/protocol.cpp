@@ -21,6 +21,7 @@ using nlohmann::json;
 struct Call {
     Session& session;
     Machine& machine;
+    const json& arguments;  ///< of the command's argument type
 };
 using Handler = Result<json> (*)(Call&);
 
@@ -139,33 +140,53 @@ Result<json> query_memcrypt(Call& call) {
     const auto memory = call.machine.memory_statistics();
     if (!memory) return json{{"tier", "none"}};
     const auto& now = memory->now;
-    return json{{"tier", memory->tier},
-                {"suite", memory->suite},
-                {"seal-after-ms", memory->seal_after.count()},
-                {"page-size", 4096},
-                {"pages",
-                 {{"total", now.pages},
-                  {"window", now.window},
-                  {"clear", now.clear},
-                  {"grace", now.grace},
-                  {"sealed", now.sealed},
-                  {"untouched", now.untouched},
-                  {"zero", now.zero},
-                  {"exempt", now.exempt},
-                  {"poisoned", now.poisoned},
-                  {"most-clear", now.most_clear}}},
-                {"faults",
-                 {{"fresh", now.faults_fresh},
-                  {"sealed", now.faults_sealed},
-                  {"grace", now.faults_grace},
-                  {"raced", now.faults_raced},
-                  {"latency-ns-log2", now.fault_latency}}},
-                {"prefetch", {{"opened", now.ahead}, {"useful", now.ahead_useful}}},
-                {"cipher",
-                 {{"opened", now.opened},
-                  {"sealed", now.pages_sealed},
-                  {"seal-ns", now.seal_nanoseconds},
-                  {"keys", now.keys}}}};
+    return json{
+        {"tier", memory->tier},
+        {"suite", memory->suite},
+        {"seal-after-ms", memory->seal_after.count()},
+        {"page-size", 4096},
+        {"pages",
+         {{"total", now.pages},
+          {"window", now.window},
+          {"clear", now.clear},
+          {"grace", now.grace},
+          {"sealed", now.sealed},
+          {"untouched", now.untouched},
+          {"zero", now.zero},
+          {"exempt", now.exempt},
+          {"poisoned", now.poisoned},
+          {"most-clear", now.most_clear}}},
+        {"faults",
+         {{"fresh", now.faults_fresh},
+          {"sealed", now.faults_sealed},
+          {"grace", now.faults_grace},
+          {"raced", now.faults_raced},
+          {"latency-ns-log2", now.fault_latency}}},
+        {"prefetch", {{"opened", now.ahead}, {"useful", now.ahead_useful}, {"neighbours", now.neighbours}}},
+        {"cipher",
+         {{"opened", now.opened},
+          {"sealed", now.pages_sealed},
+          {"seal-ns", now.seal_nanoseconds},
+          {"keys", now.keys}}}};
+}
+
+Result<json> query_device_grants(Call& call) {
+    json list = json::array();
+    // A whole number, or the command would not be here; addresses above 2^63 are nobody's.
+    const auto* const iova = call.arguments.find("iova")->get_ptr<const json::number_integer_t*>();
+    if (iova == nullptr || *iova < 0) return input_error("'iova' is not an address");
+    for (const DeviceGrant& grant : call.machine.device_grants(static_cast<std::uint64_t>(*iova))) {
+        json entry{{"device", grant.device}, {"rule", grant.rule}, {"mapped", grant.mapped}};
+        if (grant.mapped) {
+            entry["start"] = grant.start;
+            entry["size"] = grant.size;
+            entry["target"] = grant.target;
+            entry["writable"] = grant.writable;
+            entry["granted-at-ms"] = grant.granted_at_ms;
+        }
+        list.push_back(std::move(entry));
+    }
+    return list;
 }
 
 Result<json> memcrypt_seal(Call& call) { return done(call.machine.seal_memory()); }
@@ -249,6 +270,7 @@ constexpr Command kCommands[] = {
     {"query-block", "q_empty", "[BlockInfo]", query_block},
     {"query-chardev", "q_empty", "[ChardevInfo]", query_chardev},
     {"query-memcrypt", "q_empty", "MemcryptInfo", query_memcrypt},
+    {"query-device-grants", "q_obj_query-device-grants-arg", "[DeviceGrant]", query_device_grants},
     {"memcrypt-seal", "q_empty", "q_empty", memcrypt_seal},
     {"stop", "q_empty", "q_empty", stop},
     {"cont", "q_empty", "q_empty", cont},
@@ -363,7 +385,7 @@ json execute(const json& message, Session& session, Machine& machine) {
     if (const std::string wrong = mismatch(given, command->arguments, "arguments"); !wrong.empty()) {
         return generic_error(wrong);
     }
-    Call call{session, machine};
+    Call call{session, machine, given};
     auto result = command->run(call);
     if (!result) return generic_error(explain(result.error()));
     return {{"return", std::move(*result)}};

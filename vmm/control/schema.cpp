@@ -36,7 +36,7 @@ constexpr Member kMemcryptPages[] = {
     {"untouched", "int"}, {"zero", "int"},   {"exempt", "int"}, {"poisoned", "int"}, {"most-clear", "int"}};
 constexpr Member kMemcryptFaults[] = {
     {"fresh", "int"}, {"sealed", "int"}, {"grace", "int"}, {"raced", "int"}, {"latency-ns-log2", "[int]"}};
-constexpr Member kMemcryptAhead[] = {{"opened", "int"}, {"useful", "int"}};
+constexpr Member kMemcryptAhead[] = {{"opened", "int"}, {"useful", "int"}, {"neighbours", "int"}};
 constexpr Member kMemcryptSeals[] = {
     {"opened", "int"}, {"sealed", "int"}, {"seal-ns", "int"}, {"keys", "int"}};
 constexpr Member kMemcryptInfo[] = {{"tier", "str"},
@@ -47,6 +47,11 @@ constexpr Member kMemcryptInfo[] = {{"tier", "str"},
                                     {"faults", "MemcryptFaults", true},
                                     {"prefetch", "MemcryptPrefetch", true},
                                     {"cipher", "MemcryptCipher", true}};
+constexpr Member kDeviceGrantsArguments[] = {{"iova", "int"}};
+constexpr Member kDeviceGrant[] = {{"device", "str"},          {"rule", "int"},
+                                   {"mapped", "bool"},         {"start", "int", true},
+                                   {"size", "int", true},      {"target", "int", true},
+                                   {"writable", "bool", true}, {"granted-at-ms", "int", true}};
 constexpr Member kShutdownEvent[] = {{"guest", "bool"}, {"reason", "ShutdownCause"}};
 constexpr Member kPanickedEvent[] = {{"action", "GuestPanicAction"}};
 constexpr Member kSchemaMember[] = {{"name", "str"}, {"type", "str", true}, {"default", "any", true}};
@@ -98,6 +103,8 @@ constexpr Type kTypes[] = {
     object("MemcryptPrefetch", kMemcryptAhead),
     object("MemcryptCipher", kMemcryptSeals),
     object("MemcryptInfo", kMemcryptInfo),
+    object("q_obj_query-device-grants-arg", kDeviceGrantsArguments),
+    object("DeviceGrant", kDeviceGrant),
     object("q_obj_SHUTDOWN-arg", kShutdownEvent),
     object("q_obj_GUEST_PANICKED-arg", kPanickedEvent),
     object("SchemaInfoMember", kSchemaMember),

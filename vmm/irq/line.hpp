@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "sys/eventfd.hpp"
 #include "sys/result.hpp"
@@ -29,18 +30,21 @@ struct MsiMessage {
     friend bool operator==(const MsiMessage&, const MsiMessage&) = default;
 };
 
-/// One vector's way into the guest. trigger() on any thread; route() one thread at a time.
+/// One vector's way into the guest. trigger() and is_pending() on any thread; the rest one thread at a time.
 class MsiVector {
 public:
     MsiVector() = default;
     MsiVector(const MsiVector&) = delete;
     MsiVector& operator=(const MsiVector&) = delete;
     virtual ~MsiVector() = default;
-    /// Where the guest wants this vector delivered. Guest values: any message is accepted, one that
-    /// makes no sense is delivered nowhere.
-    virtual Result<void> route(const MsiMessage& message) = 0;
-    /// Delivers by the last route; before the first it does nothing.
+    /// Where the guest wants this vector delivered from now on, or (none, as in the beginning) that it is
+    /// held back: what comes then is pending, once, and is delivered by the next route. Guest values: any
+    /// message is accepted, one that makes no sense is delivered nowhere.
+    virtual Result<void> route(const std::optional<MsiMessage>& message) = 0;
     virtual void trigger() noexcept = 0;
+    [[nodiscard]] virtual bool is_pending() const noexcept = 0;
+    /// What is pending is lost.
+    virtual void forget() noexcept = 0;
 };
 
 /// Hands out vectors; vmm/irq implements it over KVM's GSI routing.
@@ -51,6 +55,9 @@ public:
     MsiSource& operator=(const MsiSource&) = delete;
     virtual ~MsiSource() = default;
     virtual Result<std::unique_ptr<MsiVector>> allocate() = 0;
+    /// A vector that whoever holds `event` triggers by signalling it, without us (irqfd). It is borrowed and
+    /// outlives the vector.
+    virtual Result<std::unique_ptr<MsiVector>> allocate(const EventFd& event) = 0;
 };
 
 }  // namespace holdfast::irq

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Message-signalled interrupts by KVM_SIGNAL_MSI: no routing table to keep, no limit on vectors.
+// Message-signalled interrupts: ours by KVM_SIGNAL_MSI, which needs no routing table, and those of devices of
+// the host by irqfd, which does.
 #pragma once
 
-#include "sys/thread.hpp"
 #include "vmm/irq/line.hpp"
 #include "vmm/kvm/vm.hpp"
 
@@ -11,11 +11,12 @@ namespace holdfast::irq {
 /// Any thread. The Vm outlives the source and its vectors.
 class KvmMsiSource final : public MsiSource {
 public:
-    explicit KvmMsiSource(const kvm::Vm& vm) noexcept : vm_{vm} {}
+    explicit KvmMsiSource(kvm::Vm& vm) noexcept : vm_{vm} {}
     Result<std::unique_ptr<MsiVector>> allocate() override;
+    Result<std::unique_ptr<MsiVector>> allocate(const EventFd& event) override;
 
 private:
-    const kvm::Vm& vm_;
+    kvm::Vm& vm_;
 };
 
 }  // namespace holdfast::irq

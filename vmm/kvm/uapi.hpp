@@ -20,9 +20,11 @@ static_assert(sizeof(CountHeader) == 8);
 #undef KVM_GET_SUPPORTED_CPUID
 #undef KVM_SET_CPUID2
 #undef KVM_SET_MSRS
+#undef KVM_SET_GSI_ROUTING
 #define KVM_GET_SUPPORTED_CPUID _IOWR(KVMIO, 0x05, ::holdfast::kvm::CountHeader)
 #define KVM_SET_CPUID2 _IOW(KVMIO, 0x90, ::holdfast::kvm::CountHeader)
 #define KVM_SET_MSRS _IOW(KVMIO, 0x89, ::holdfast::kvm::CountHeader)
+#define KVM_SET_GSI_ROUTING _IOW(KVMIO, 0x6a, ::holdfast::kvm::CountHeader)
 
 #ifndef KVM_CAP_MEMORY_FAULT_INFO
 #define KVM_CAP_MEMORY_FAULT_INFO 232

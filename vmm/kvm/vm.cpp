@@ -18,19 +18,24 @@ constexpr std::uint64_t kIdentityMapAddress = 0xfffbc000;
 
 constexpr std::size_t kMaxCpuidEntries = 256;
 
-// Memory slots: RAM from 0 on, of which there are two at most; the one page of a device behind them.
-constexpr std::uint32_t kDevicePageSlot = 8;
+// Memory slots: RAM from 0 on, of which there are two at most; those of devices behind them.
+constexpr std::uint32_t kDeviceSlots = 8;
+// Interrupt numbers: the I/O APIC's pins, of which the PICs have the first; messages behind them.
+constexpr std::uint32_t kPicPins = 16;
+constexpr std::uint32_t kIoApicPins = 24;
+constexpr std::size_t kMostRoutes = 1024;
 
 struct Needed {
     unsigned long capability;
     const char* missing;
 };
-constexpr std::array<Needed, 7> kNeeded{{
+constexpr std::array<Needed, 8> kNeeded{{
     {KVM_CAP_IRQCHIP, "KVM lacks the in-kernel interrupt controller"},
     {KVM_CAP_USER_MEMORY, "KVM lacks user memory regions"},
     {KVM_CAP_IRQFD, "KVM lacks irqfd"},
     {KVM_CAP_IOEVENTFD_ANY_LENGTH, "KVM lacks ioeventfd of any length"},
     {KVM_CAP_SIGNAL_MSI, "KVM lacks KVM_SIGNAL_MSI"},
+    {KVM_CAP_IRQ_ROUTING, "KVM lacks interrupt routing"},
     {KVM_CAP_IMMEDIATE_EXIT, "KVM lacks immediate exit"},
     {KVM_CAP_EXT_CPUID, "KVM lacks KVM_GET_SUPPORTED_CPUID"},
 }};
@@ -55,6 +60,32 @@ Result<std::vector<kvm_cpuid_entry2>> supported_cpuid(const UniqueFd& kvm) {
 }
 
 }  // namespace
+
+/// What KVM_SET_GSI_ROUTING takes: always the whole table, so what KVM had in the beginning stands here too.
+struct Vm::Routes : CountedList<kvm_irq_routing_entry, kMostRoutes> {
+    Routes() {
+        for (std::uint32_t pin = 0; pin < kIoApicPins; ++pin) {
+            if (pin < kPicPins)
+                add_pin(pin, pin < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, pin % 8);
+            add_pin(pin, KVM_IRQCHIP_IOAPIC, pin);
+        }
+    }
+    void add_pin(std::uint32_t gsi, std::uint32_t chip, std::uint32_t pin) {
+        kvm_irq_routing_entry& entry = entries[header.count++];
+        entry.gsi = gsi;
+        entry.type = KVM_IRQ_ROUTING_IRQCHIP;
+        entry.u.irqchip = {.irqchip = chip, .pin = pin};
+    }
+    std::uint32_t next_gsi = kIoApicPins;
+};
+
+Vm::Vm(UniqueFd fd, std::vector<kvm_cpuid_entry2> cpuid, std::size_t run_size)
+    : fd_{std::move(fd)},
+      supported_cpuid_{std::move(cpuid)},
+      run_size_{run_size},
+      routes_{std::make_unique<Routes>()} {}
+
+Vm::~Vm() = default;
 
 Result<std::unique_ptr<Vm>> Vm::create(const UniqueFd& kvm) {
     const int version = HF_TRY(ioctl_retry(kvm, HF_KVM_REQUEST(KVM_GET_API_VERSION), 0UL));
@@ -83,11 +114,27 @@ Result<void> Vm::map_memory(const memcrypt::GuestMemory& memory) {
     return {};
 }
 
-Result<void> Vm::map_device_page(GuestAddr start, std::span<std::byte> page) {
-    return map_slot(kDevicePageSlot, start, page);
+Result<void> Vm::map(std::uint64_t address, std::span<std::byte> pages) {
+    const Lock hold{slots_lock_};
+    auto free = std::ranges::find(slots_, std::optional<std::uint64_t>{});
+    if (free == slots_.end()) free = slots_.insert(slots_.end(), std::nullopt);
+    HF_TRY(map_slot(kDeviceSlots + static_cast<std::uint32_t>(free - slots_.begin()), GuestAddr{address},
+                    pages));
+    *free = address;
+    return {};
 }
 
-Result<void> Vm::map_slot(std::uint32_t slot, GuestAddr start, std::span<std::byte> host) {
+void Vm::unmap(std::uint64_t address) noexcept {
+    const Lock hold{slots_lock_};
+    const auto used = std::ranges::find(slots_, std::optional{address});
+    check(used != slots_.end(), "a memory slot is there");
+    const auto slot = kDeviceSlots + static_cast<std::uint32_t>(used - slots_.begin());
+    if (const auto gone = map_slot(slot, GuestAddr{address}, {}); !gone)
+        log::warn("kvm.slot", gone.error(), {log::Field::hex("address", address)});
+    used->reset();
+}
+
+Result<void> Vm::map_slot(std::uint32_t slot, GuestAddr start, std::span<std::byte> host) const {
     kvm_userspace_memory_region request{};
     request.slot = slot;
     request.guest_phys_addr = start.value();
@@ -118,11 +165,45 @@ Result<Vcpu> Vm::create_vcpu(std::uint32_t index, std::uint32_t count) {
 
 Result<irq::Line> Vm::create_line(std::uint32_t gsi) {
     EventFd event = HF_TRY(EventFd::create());
+    HF_TRY(connect(gsi, event));
+    return irq::Line{std::move(event)};
+}
+
+Result<std::uint32_t> Vm::allocate_gsi() {
+    const Lock hold{routes_lock_};
+    if (routes_->next_gsi == kMostRoutes - kPicPins) return Error{Fault::Os, ENOSPC, "interrupts of devices"};
+    return routes_->next_gsi++;
+}
+
+Result<void> Vm::route_msi(std::uint32_t gsi, const irq::MsiMessage& message) {
+    const Lock hold{routes_lock_};
+    auto* const end = routes_->entries.begin() + routes_->header.count;
+    auto* const entry = std::find_if(routes_->entries.begin(), end,
+                                     [gsi](const kvm_irq_routing_entry& known) { return known.gsi == gsi; });
+    if (entry == end) ++routes_->header.count;
+    entry->gsi = gsi;
+    entry->type = KVM_IRQ_ROUTING_MSI;
+    entry->u.msi = {.address_lo = static_cast<std::uint32_t>(message.address),
+                    .address_hi = static_cast<std::uint32_t>(message.address >> 32),
+                    .data = message.data,
+                    .pad = 0};
+    HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_SET_GSI_ROUTING), routes_.get()));
+    return {};
+}
+
+Result<void> Vm::connect(std::uint32_t gsi, const EventFd& event) const { return irqfd(gsi, event, 0); }
+
+Result<void> Vm::disconnect(std::uint32_t gsi, const EventFd& event) const {
+    return irqfd(gsi, event, KVM_IRQFD_FLAG_DEASSIGN);
+}
+
+Result<void> Vm::irqfd(std::uint32_t gsi, const EventFd& event, std::uint32_t flags) const {
     kvm_irqfd request{};
     request.fd = static_cast<std::uint32_t>(event.fd().get());
     request.gsi = gsi;
+    request.flags = flags;
     HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_IRQFD), &request));
-    return irq::Line{std::move(event)};
+    return {};
 }
 
 Result<std::uint64_t> Vm::clock() const {

@@ -21,6 +21,13 @@ Result<std::unique_ptr<Msix>> Msix::create(irq::MsiSource& source, std::uint16_t
     return std::unique_ptr<Msix>{new Msix{std::move(made)}};
 }
 
+Result<std::unique_ptr<Msix>> Msix::create(irq::MsiSource& source, std::span<const EventFd> events) {
+    check(!events.empty() && events.size() <= kMaxVectors, "MSI-X vectors");
+    std::vector<std::unique_ptr<irq::MsiVector>> made;
+    for (const EventFd& event : events) made.push_back(HF_TRY(source.allocate(event)));
+    return std::unique_ptr<Msix>{new Msix{std::move(made)}};
+}
+
 Msix::Msix(std::vector<std::unique_ptr<irq::MsiVector>> vectors) : entries_(vectors.size()) {
     for (std::size_t i = 0; i < vectors.size(); ++i) entries_[i].vector = std::move(vectors[i]);
 }
@@ -40,37 +47,30 @@ Msix::Capability Msix::writable() noexcept {
     return mask;
 }
 
-bool Msix::delivers(const Entry& entry) const noexcept {
-    return enabled_ && !function_masked_ && !entry.masked;
-}
-
 void Msix::settle(std::size_t index) noexcept {
     Entry& entry = entries_[index];
-    irq::MsiMessage message;
+    std::optional<irq::MsiMessage> wanted;
     {
         const Lock hold{state_};
-        if (!delivers(entry)) return;
-        message = entry.message;
+        if (enabled_ && !function_masked_ && !entry.masked) wanted = entry.message;
     }
-    if (message != entry.routed) {
-        const auto routed = entry.vector->route(message);
-        if (!routed) log::warn("msix.route", routed.error(), {{"vector", index}});
-        entry.routed = message;
-    }
-    const Lock hold{state_};
-    const std::uint64_t bit = 1ULL << index;
-    if ((pending_ & bit) == 0 || !delivers(entry)) return;
-    pending_ &= ~bit;
-    entry.vector->trigger();
+    if (wanted == entry.routed) return;
+    const auto routed = entry.vector->route(wanted);
+    if (!routed) log::warn("msix.route", routed.error(), {{"vector", index}});
+    entry.routed = wanted;
 }
 
 void Msix::set_control(std::uint16_t control) noexcept {
     const Lock routing{routes_};
     {
         const Lock hold{state_};
-        enabled_ = (control & spec::MSIX_ENABLE) != 0;
+        const bool enabled = (control & spec::MSIX_ENABLE) != 0;
+        // What came while MSI-X was off is no interrupt.
+        if (enabled && !enabled_) {
+            for (const Entry& entry : entries_) entry.vector->forget();
+        }
+        enabled_ = enabled;
         function_masked_ = (control & spec::MSIX_FUNCTION_MASK) != 0;
-        if (!enabled_) pending_ = 0;
     }
     for (std::size_t i = 0; i < entries_.size(); ++i) settle(i);
 }
@@ -78,13 +78,15 @@ void Msix::set_control(std::uint16_t control) noexcept {
 void Msix::trigger(std::uint16_t vector) noexcept {
     if (vector >= entries_.size()) return;
     const Lock hold{state_};
-    if (!enabled_) return;
-    const Entry& entry = entries_[vector];
-    if (delivers(entry)) {
-        entry.vector->trigger();
-    } else {
-        pending_ |= 1ULL << vector;
+    if (enabled_) entries_[vector].vector->trigger();
+}
+
+std::uint64_t Msix::pending() const noexcept {
+    std::uint64_t bits = 0;
+    for (std::size_t i = 0; enabled_ && i < entries_.size(); ++i) {
+        if (entries_[i].vector->is_pending()) bits |= 1ULL << i;
     }
+    return bits;
 }
 
 void Msix::read(std::uint64_t offset, std::span<std::byte> out) noexcept {
@@ -97,7 +99,7 @@ void Msix::read(std::uint64_t offset, std::span<std::byte> out) noexcept {
         std::uint32_t word = 0;
         if (at >= kPendingOffset) {
             const std::uint64_t shift = 8 * (at - kPendingOffset);
-            word = shift < 64 ? static_cast<std::uint32_t>(pending_ >> shift) : 0;
+            word = shift < 64 ? static_cast<std::uint32_t>(pending() >> shift) : 0;
         } else if (const std::uint64_t index = at / spec::MSIX_ENTRY_SIZE; index < entries_.size()) {
             const Entry& entry = entries_[index];
             switch (at / 4 % kEntryWords) {

@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "sys/result.hpp"
@@ -25,8 +27,10 @@ public:
     static constexpr std::size_t kCapabilitySize = 12;
     using Capability = std::array<std::byte, kCapabilitySize>;
 
-    /// 1..kMaxVectors vectors.
+    /// 1..kMaxVectors vectors, which trigger() triggers.
     static Result<std::unique_ptr<Msix>> create(irq::MsiSource& source, std::uint16_t vectors);
+    /// One vector for each event, which a device of the host signals; borrowed.
+    static Result<std::unique_ptr<Msix>> create(irq::MsiSource& source, std::span<const EventFd> events);
 
     [[nodiscard]] std::uint16_t vectors() const noexcept {
         return static_cast<std::uint16_t>(entries_.size());
@@ -37,8 +41,8 @@ public:
     /// The guest has written the capability's control word.
     void set_control(std::uint16_t control) noexcept HF_EXCLUDES(routes_) HF_EXCLUDES(state_);
 
-    /// Delivers the vector, or remembers it while it is masked. Nothing for a vector that does not
-    /// exist or while MSI-X is off.
+    /// Delivers the vector, or it is pending while it is masked. Nothing for a vector that does not exist or
+    /// while MSI-X is off.
     void trigger(std::uint16_t vector) noexcept HF_EXCLUDES(state_);
 
     std::string_view name() const noexcept override { return "msix"; }
@@ -50,20 +54,19 @@ private:
     struct Entry {
         std::unique_ptr<irq::MsiVector> vector;
         irq::MsiMessage message;
-        irq::MsiMessage routed;
+        std::optional<irq::MsiMessage> routed;
         bool masked = true;  ///< §6.8.2.9: masked after reset
     };
     explicit Msix(std::vector<std::unique_ptr<irq::MsiVector>> vectors);
-    [[nodiscard]] bool delivers(const Entry& entry) const noexcept HF_REQUIRES(state_);
-    /// After a change: routes the vector if it may be delivered, then delivers what was pending.
+    /// After a change: routes the vector if it may be delivered, or holds it back.
     void settle(std::size_t index) noexcept HF_REQUIRES(routes_) HF_EXCLUDES(state_);
+    [[nodiscard]] std::uint64_t pending() const noexcept HF_REQUIRES(state_);
 
     // Routing is a slow system call. It happens under routes_ only, so that a device thread that
     // wants to interrupt waits for state_ at most, which nobody holds for long.
     Mutex routes_;
     Mutex state_;
     std::vector<Entry> entries_;
-    std::uint64_t pending_ HF_GUARDED_BY(state_) = 0;
     bool enabled_ HF_GUARDED_BY(state_) = false;
     bool function_masked_ HF_GUARDED_BY(state_) = false;
 };

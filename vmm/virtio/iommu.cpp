@@ -14,7 +14,8 @@ namespace spec = iommu::virtio::spec;
 // §5.13.2: requests, and events, of which there are none.
 constexpr std::size_t kRequests = 0;
 constexpr std::size_t kEvents = 1;
-constexpr std::array<std::uint16_t, 2> kQueues{128, 16};
+constexpr std::array<std::uint16_t, 2> kQueues{64, 16};
+static_assert(kQueues[kRequests] <= kChainsPerRun);
 /// 4 KiB, 2 MiB and 1 GiB. The smallest is the granule, and must not exceed the guest's page.
 constexpr std::uint64_t kPageSizes = (1ULL << 12) | (1ULL << 21) | (1ULL << 30);
 
@@ -29,8 +30,8 @@ Iommu::Iommu(const memcrypt::GuestMemory& memory, iommu::virtio::GuestIommu& ser
     : memory_{memory},
       service_{service},
       config_{.page_size_mask = kPageSizes,
-              .input_first = service.limits().input.first.value(),
-              .input_last = service.limits().input.last.value(),
+              .input_first = iommu::Limits{}.input.first.value(),
+              .input_last = iommu::Limits{}.input.last.value(),
               .domain_first = 0U,
               .domain_last = ~0U,
               .probe_size = iommu::virtio::kProbeBytes,

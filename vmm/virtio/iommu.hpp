@@ -11,8 +11,8 @@
 
 namespace holdfast::virtio {
 
-/// Give it a worker of its own: the guest's processor spins until a request is answered, and the host's
-/// IOMMU may take long.
+/// One run() answers all that the queue can hold. Let it happen on the vCPU thread that kicked: the guest's
+/// processor spins until a request is answered, and the host's IOMMU may take long.
 class Iommu final : public Device {
 public:
     /// `service` is borrowed; it is this device's alone.

@@ -58,9 +58,11 @@ PciTransport::PciTransport(virtio::Device& device, const memcrypt::GuestMemory& 
       memory_{memory},
       doorbells_{doorbells},
       description_{device.describe()},
-      offered_{description_.features | spec::F_VERSION_1 | spec::F_INDIRECT_DESC | spec::F_EVENT_IDX |
+      offered_{description_.features | spec::F_VERSION_1 | spec::F_INDIRECT_DESC |
+               (options.attend ? 0 : spec::F_EVENT_IDX) |
                (options.access_platform ? spec::F_ACCESS_PLATFORM : 0)},
       access_platform_{options.access_platform},
+      attend_{options.attend},
       msix_{std::move(msix)},
       attention_{std::move(attention)},
       registers_{*this},
@@ -149,7 +151,7 @@ void PciTransport::config_was_written(std::size_t offset, std::size_t size) noex
 }
 
 void PciTransport::bar_moved(unsigned index, std::optional<std::uint64_t> address) noexcept {
-    if (index != kRegisterBar) return;
+    if (index != kRegisterBar || attend_) return;
     const auto bell = [](std::uint64_t bar, std::size_t queue) {
         return bar + kNotifyOffset + queue * kNotifyMultiplier;
     };
@@ -191,10 +193,16 @@ void PciTransport::Registers::write(std::uint64_t offset, std::span<const std::b
     PciTransport& transport = transport_;
     if (offset < kCommonOffset + kSectionSize) {
         transport.write_common(offset - kCommonOffset, in);
+        if (transport.request_.load() != Request::None) transport.call_attention();
     } else if (offset >= kNotifyOffset) {
         // Which queue does not matter: the device thread looks at all queues of the device.
-        transport.attention_.signal();
+        transport.call_attention();
     }
+}
+
+void PciTransport::call_attention() noexcept {
+    if (attend_) attend_();
+    else attention_.signal();
 }
 
 void PciTransport::read_common(std::uint64_t offset, std::span<std::byte> out) noexcept {
@@ -304,7 +312,6 @@ void PciTransport::write_status(std::uint8_t value) noexcept {
             return;
         }
         request_.store(Request::Reset);
-        attention_.signal();
         return;
     }
     const auto added = static_cast<std::uint8_t>(value & ~status_);
@@ -313,7 +320,6 @@ void PciTransport::write_status(std::uint8_t value) noexcept {
     if ((added & spec::DRIVER_OK) != 0 && (status_ & spec::FEATURES_OK) != 0) {
         status_ |= spec::DRIVER_OK;
         request_.store(Request::Start);
-        attention_.signal();
     }
 }
 
@@ -342,7 +348,8 @@ Result<void> PciTransport::build_queues() noexcept {
                                            .available = GuestAddr{registers.available},
                                            .used = GuestAddr{registers.used},
                                            .indirect = (driver_features_ & spec::F_INDIRECT_DESC) != 0,
-                                           .event_idx = (driver_features_ & spec::F_EVENT_IDX) != 0}));
+                                           .event_idx = (driver_features_ & spec::F_EVENT_IDX) != 0,
+                                           .every_kick = attend_ != nullptr}));
     }
     return {};
 }

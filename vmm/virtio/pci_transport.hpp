@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -27,6 +28,10 @@ namespace holdfast::virtio {
 
 struct TransportOptions {
     bool access_platform = false;  ///< offer, and require, F_ACCESS_PLATFORM
+    /// Called instead of attention() being signalled, on the vCPU thread that asked and before it goes on,
+    /// several at once: for a device whose driver spins until it is answered. Every kick comes, none is
+    /// suppressed.
+    std::function<void()> attend;
 };
 
 /// Two sides. vCPU threads come through configuration space and BAR 0 and touch registers only,
@@ -101,6 +106,7 @@ private:
     void config_was_written(std::size_t offset, std::size_t size) noexcept override;
     void bar_moved(unsigned index, std::optional<std::uint64_t> address) noexcept override;
     [[nodiscard]] std::optional<std::uint64_t> window_access(std::size_t& size) const noexcept;
+    void call_attention() noexcept HF_EXCLUDES(lock_);
 
     void read_common(std::uint64_t offset, std::span<std::byte> out) noexcept HF_EXCLUDES(lock_);
     void write_common(std::uint64_t offset, std::span<const std::byte> in) noexcept HF_EXCLUDES(lock_);
@@ -120,6 +126,7 @@ private:
     const Description description_;
     const std::uint64_t offered_;
     const bool access_platform_;
+    const std::function<void()> attend_;
     const std::unique_ptr<pci::Msix> msix_;
     const EventFd attention_;
     Registers registers_;

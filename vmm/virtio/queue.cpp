@@ -123,7 +123,7 @@ Result<bool> Queue::pop(Chain& chain) {
     chain.readable_bytes_ = chain.writable_bytes_ = 0;
     HF_TRY(walk(chain, layout_.descriptors, layout_.size, chain.head_, false));
     ++next_available_;
-    if (armed_) disarm();
+    if (armed_ && !layout_.every_kick) disarm();
     return true;
 }
 

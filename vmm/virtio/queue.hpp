@@ -59,8 +59,9 @@ struct QueueLayout {
     GuestAddr descriptors;
     GuestAddr available;
     GuestAddr used;
-    bool indirect = false;   ///< F_INDIRECT_DESC was negotiated
-    bool event_idx = false;  ///< F_EVENT_IDX was negotiated
+    bool indirect = false;    ///< F_INDIRECT_DESC was negotiated
+    bool event_idx = false;   ///< F_EVENT_IDX was negotiated
+    bool every_kick = false;  ///< the driver is never told to leave one out; not with event_idx
 };
 
 /// Device thread only. After a guest fault from any call the queue is not to be used again.

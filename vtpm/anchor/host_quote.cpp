@@ -12,8 +12,9 @@
 namespace holdfast::anchor {
 namespace {
 
-// The firmware's PCRs 0-7, IMA's 10, a dynamic launch's 17-22. Not 16 and 23: anybody resets those.
-constexpr std::uint32_t kQuoted = 0x7e'04ff;
+// The firmware's PCRs 0-7, a boot loader's 8-9 (IMA's boot aggregate sums up all ten), IMA's 10, a dynamic
+// launch's 17-22. Not 16 and 23: anybody resets those.
+constexpr std::uint32_t kQuoted = 0x7e'07ff;
 constexpr std::size_t kSelectBytes = 3;
 // IMA may extend PCR 10 between reading and quoting.
 constexpr int kTries = 8;

@@ -101,6 +101,20 @@ Result<PublicKey> from_params(const char* type, OSSL_PARAM_BLD* builder) {
     return PublicKey{key};
 }
 
+Result<PublicKey> point_of(const char* group, std::span<const std::byte> x, std::span<const std::byte> y) {
+    const Builder builder{OSSL_PARAM_BLD_new()};
+    std::vector<std::byte> point{std::byte{4}};  // SEC 1, uncompressed
+    point.insert(point.end(), x.begin(), x.end());
+    point.insert(point.end(), y.begin(), y.end());
+    if (!builder ||
+        OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, group, 0) != 1 ||
+        OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(),
+                                         point.size()) != 1) {
+        return failed("build a public key");
+    }
+    return from_params("EC", builder.get());
+}
+
 Result<PublicKey> public_key_of(const EkPublic& ek) {
     const Builder builder{OSSL_PARAM_BLD_new()};
     if (!builder) return failed("build a public key");
@@ -116,16 +130,7 @@ Result<PublicKey> public_key_of(const EkPublic& ek) {
         }
         return from_params("RSA", builder.get());
     }
-    std::vector<std::byte> point{std::byte{4}};  // SEC 1, uncompressed
-    point.insert(point.end(), ek.x.begin(), ek.x.end());
-    point.insert(point.end(), ek.y.begin(), ek.y.end());
-    const char* const group = ek.kind == EkKind::P256 ? "P-256" : "P-384";
-    if (OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, group, 0) != 1 ||
-        OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(),
-                                         point.size()) != 1) {
-        return failed("build a public key");
-    }
-    return from_params("EC", builder.get());
+    return point_of(ek.kind == EkKind::P256 ? "P-256" : "P-384", ek.x, ek.y);
 }
 
 Result<std::string> text_of(BIO* bio) {
@@ -156,7 +161,7 @@ void Authority::Free::operator()(evp_pkey_st* key) const noexcept { EVP_PKEY_fre
 void Authority::Free::operator()(x509_st* certificate) const noexcept { X509_free(certificate); }
 
 Result<Authority> Authority::generate(const std::string& host) {
-    Key key{EVP_EC_gen(kCurve)};
+    Key key{EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", kCurve)};
     Certificate certificate{X509_new()};
     if (!key || !certificate) return failed("make a key for the certificate authority");
     HF_TRY(set_frame(certificate.get()));
@@ -211,6 +216,20 @@ std::string Authority::host() const {
 
 Result<std::vector<std::byte>> Authority::issue(const EkPublic& ek, const Subject& subject) const {
     const auto key = HF_TRY(public_key_of(ek));
+    // tcg-kp-EKCertificate
+    const char* const usage =
+        ek.kind == EkKind::Rsa2048 ? "critical,keyEncipherment" : "critical,keyAgreement";
+    return issue(*key, {.key = usage, .extended = "2.23.133.8.1"}, subject);
+}
+
+Result<std::vector<std::byte>> Authority::issue(const tpm2::AkPublic& ak, const Subject& subject) const {
+    const auto key = HF_TRY(point_of("P-256", ak.x, ak.y));
+    // tcg-kp-AIKCertificate
+    return issue(*key, {.key = "critical,digitalSignature", .extended = "2.23.133.8.3"}, subject);
+}
+
+Result<std::vector<std::byte>> Authority::issue(evp_pkey_st& key, const Usage& usage,
+                                                const Subject& subject) const {
     const Certificate certificate{X509_new()};
     if (!certificate) return failed("make a certificate");
     HF_TRY(set_frame(certificate.get()));
@@ -220,13 +239,13 @@ Result<std::vector<std::byte>> Authority::issue(const EkPublic& ek, const Subjec
     HF_TRY(set_name(name, "CN", subject.name));
     HF_TRY(set_name(name, "serialNumber", subject.id));
     if (X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate_.get())) != 1 ||
-        X509_set_pubkey(certificate.get(), key.get()) != 1) {
+        X509_set_pubkey(certificate.get(), &key) != 1) {
         return failed("fill in a certificate");
     }
     const std::array<std::array<std::string, 2>, 6> extensions{{
         {"basicConstraints", "critical,CA:FALSE"},
-        {"keyUsage", ek.kind == EkKind::Rsa2048 ? "critical,keyEncipherment" : "critical,keyAgreement"},
-        {"extendedKeyUsage", "2.23.133.8.1"},  // tcg-kp-EKCertificate
+        {"keyUsage", usage.key},
+        {"extendedKeyUsage", usage.extended},
         {"subjectAltName", "dirName:tpm,URI:urn:uuid:" + subject.id},
         {"2.5.29.9", "ASN1:SEQUENCE:attributes"},  // subjectDirectoryAttributes
         {"authorityKeyIdentifier", "keyid:always"},

@@ -11,6 +11,7 @@
 
 #include "sys/result.hpp"
 #include "vtpm/ca/ek.hpp"
+#include "vtpm/tpm2/attestation.hpp"
 
 struct evp_pkey_st;
 struct x509_st;
@@ -39,8 +40,17 @@ public:
     [[nodiscard]] std::string host() const;
     /// A certificate for an EK, DER.
     [[nodiscard]] Result<std::vector<std::byte>> issue(const EkPublic& key, const Subject& subject) const;
+    /// For an attestation key of the same vTPM: the subject ties it to the EKs.
+    [[nodiscard]] Result<std::vector<std::byte>> issue(const tpm2::AkPublic& key,
+                                                       const Subject& subject) const;
 
 private:
+    struct Usage {
+        const char* key;       // keyUsage
+        const char* extended;  // extendedKeyUsage
+    };
+    [[nodiscard]] Result<std::vector<std::byte>> issue(evp_pkey_st& key, const Usage& usage,
+                                                       const Subject& subject) const;
     struct Free {
         void operator()(evp_pkey_st* key) const noexcept;
         void operator()(x509_st* certificate) const noexcept;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A new vTPM's first minutes: it gets its endorsement keys' certificates.
+// A new vTPM's first minutes: it gets the certificates of its endorsement keys and of its
+// attestation key.
 #pragma once
 
 #include "vtpm/ca/authority.hpp"
@@ -7,8 +8,8 @@
 
 namespace holdfast::vtpm::ca {
 
-/// Switches a TPM that was never used on, certifies its EKs into the standard NV indices, and switches
-/// it off again. `manufacturer` and `firmware` of the subject are the TPM's own word.
+/// Switches a TPM that was never used on, certifies its EKs and its AK into the standard NV indices, and
+/// switches it off again. `manufacturer` and `firmware` of the subject are the TPM's own word.
 Result<void> provision(Tpm& tpm, const Authority& authority, Subject subject);
 
 }  // namespace holdfast::vtpm::ca

@@ -120,7 +120,7 @@ Result<void> Tpm::power_off() {
     return control(Bytes{}.put(static_cast<std::uint32_t>(channel::Command::SHUTDOWN)).bytes());
 }
 
-Result<std::vector<std::byte>> Tpm::endorsement_key(std::span<const std::byte> public_template) {
+Result<std::vector<std::byte>> Tpm::primary_key(std::span<const std::byte> public_template) {
     Bytes command;
     command.put(RH_ENDORSEMENT).empty_auth();
     // An empty password and no data, the template, no outside information, no PCRs.

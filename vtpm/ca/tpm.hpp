@@ -20,7 +20,7 @@ public:
     Result<void> power_on();   ///< INIT, then TPM2_Startup(CLEAR)
     Result<void> power_off();  ///< SHUTDOWN, which is orderly
     /// TPM2_CreatePrimary in the endorsement hierarchy, flushed again: its TPMT_PUBLIC.
-    Result<std::vector<std::byte>> endorsement_key(std::span<const std::byte> public_template);
+    Result<std::vector<std::byte>> primary_key(std::span<const std::byte> public_template);
     /// Defines, writes and locks an index that belongs to the platform.
     Result<void> write_nv(std::uint32_t index, std::span<const std::byte> bytes);
     /// TPM2_GetCapability(TPM_CAP_TPM_PROPERTIES) of one property.

@@ -34,6 +34,10 @@ Result<std::unique_ptr<Server>> Server::create(Sockets sockets, Service& service
     Poller& poller = server->poller_;
     HF_TRY(poller.add(handover, EPOLLIN, static_cast<std::uint64_t>(Source::Handover)));
     HF_TRY(poller.add(server->data_ended_.fd(), EPOLLIN, static_cast<std::uint64_t>(Source::Data)));
+    if (server->sockets_.quotes) {
+        HF_TRY(set_nonblocking(server->sockets_.quotes));
+        HF_TRY(poller.add(server->sockets_.quotes, EPOLLIN, static_cast<std::uint64_t>(Source::Quotes)));
+    }
     if (server->sockets_.listener) {
         HF_TRY(set_nonblocking(server->sockets_.listener));
         HF_TRY(poller.add(server->sockets_.listener, EPOLLIN, static_cast<std::uint64_t>(Source::Listener)));
@@ -45,7 +49,8 @@ Result<std::unique_ptr<Server>> Server::create(Sockets sockets, Service& service
 
 std::vector<int> Server::descriptors() const {
     std::vector<int> all{poller_.fd().get(), data_ended_.fd().get()};
-    for (const UniqueFd* const fd : {&sockets_.listener, &sockets_.control, &sockets_.data}) {
+    for (const UniqueFd* const fd :
+         {&sockets_.listener, &sockets_.control, &sockets_.data, &sockets_.quotes}) {
         if (*fd) all.push_back(fd->get());
     }
     return all;
@@ -79,6 +84,8 @@ Result<void> Server::handle(Source source) {
         case Source::Handover: over_ = true; return {};  // the launcher says nothing after the launch
         case Source::Listener: return accept_client();
         case Source::Client: return client_bytes();
+        case Source::Quotes: return accept_quoted();
+        case Source::Quoted: return answer_quoted();
         case Source::Data: {
             if (!data_ended_.drain() || !data_ || !data_->has_ended()) return {};
             if (!data_->outcome()) return judge(data_->outcome().error());
@@ -134,6 +141,31 @@ Result<void> Server::judge(const Error& error) {
 Result<void> Server::set_data(UniqueFd data) {
     data_ = HF_TRY(DataPort::create(std::move(data), service_, data_ended_));
     return {};
+}
+
+// ---- the host, who wants a quote
+
+Result<void> Server::accept_quoted() {
+    auto client = accept_unix(sockets_.quotes);
+    if (!client) return {};  // it has gone again
+    HF_TRY(poller_.remove(sockets_.quotes));
+    quoted_ = std::move(*client);
+    return poller_.add(quoted_, EPOLLIN, static_cast<std::uint64_t>(Source::Quoted));
+}
+
+Result<void> Server::answer_quoted() {
+    const auto message = receive_message(quoted_, kMaxQuoteRequest);
+    if (message && !message->bytes.empty()) {
+        const auto nonce = decode_quote_request(message->bytes);
+        const auto quote = nonce ? service_.quote(*nonce) : Result<OwnQuote>{nonce.error()};
+        // A state that cannot be made durable ends the process; what else is wrong is the asker's to know.
+        if (const auto fatal = service_.fatal()) return *fatal;
+        if (const auto sent = send_message(quoted_, encode_quote_answer(quote)); !sent)
+            log::warn("vtpm.quote_lost", sent.error());
+    }
+    HF_TRY(poller_.remove(quoted_));
+    quoted_.reset();
+    return poller_.add(sockets_.quotes, EPOLLIN, static_cast<std::uint64_t>(Source::Quotes));
 }
 
 // ---- requests

@@ -18,6 +18,7 @@ struct Sockets {
     UniqueFd listener;  ///< a client a time, for ever
     UniqueFd control;   ///< or one that is connected, and the server ends with it
     UniqueFd data;      ///< optional: its data channel, else it comes by SET_DATAFD
+    UniqueFd quotes;    ///< optional, SEQPACKET: where the host asks for quotes (vtpm/quote.hpp)
 };
 
 class Server {
@@ -32,7 +33,7 @@ public:
 
 private:
     using Clock = std::chrono::steady_clock;
-    enum class Source : std::uint64_t { Handover, Listener, Client, Data };
+    enum class Source : std::uint64_t { Handover, Listener, Client, Data, Quotes, Quoted };
 
     Server(Sockets sockets, Service& service, Poller poller, EventFd data_ended)
         : sockets_{std::move(sockets)},
@@ -47,6 +48,8 @@ private:
     Result<void> answer(const Request& request);
     Result<void> set_data(UniqueFd data);
     Result<void> drop_client(const Error* why);
+    Result<void> accept_quoted();
+    Result<void> answer_quoted();
     /// Drops the client over an error of its own; passes on one that is fatal.
     Result<void> judge(const Error& error);
     [[nodiscard]] int timeout_ms() const noexcept;
@@ -56,6 +59,7 @@ private:
     Poller poller_;
     EventFd data_ended_;
     UniqueFd client_;
+    UniqueFd quoted_;  // one a time; the next waits in the queue
     std::unique_ptr<DataPort> data_;
     std::vector<std::byte> input_;
     std::vector<UniqueFd> input_fds_;

@@ -1,61 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vtpm/tpm2/command.hpp"
 
-#include "vtpm/tpm2/codec.hpp"
+#include "vtpm/tpm2/builder.hpp"
 
 namespace holdfast::tpm2 {
-namespace {
-
-constexpr std::size_t kSizeOffset = 2;
-constexpr std::uint8_t kSelectBytes = 3;  // TPM_MIN sizeofSelect of the PC Client profile
-
-/// A command being built: its header, with the size put in at the end.
-class Command {
-public:
-    Command(St tag, Cc code) {
-        writer_.put(static_cast<std::uint16_t>(tag));
-        writer_.put(std::uint32_t{0});
-        writer_.put(static_cast<std::uint32_t>(code));
-    }
-    template <std::unsigned_integral T>
-    Command& put(T value) {
-        writer_.put(value);
-        return *this;
-    }
-    Command& put_raw(std::span<const std::byte> bytes) {
-        writer_.put_raw(bytes);
-        return *this;
-    }
-    /// The authorisation area of one empty password (Part 1 §19.4).
-    Command& put_empty_password() {
-        writer_.put(std::uint32_t{9});
-        writer_.put(rh::PW);
-        writer_.put(std::uint16_t{0});  // nonce
-        writer_.put(std::uint8_t{0});   // attributes
-        writer_.put(std::uint16_t{0});  // password
-        return *this;
-    }
-    Command& put_selection(std::span<const PcrBank> banks) {
-        writer_.put(static_cast<std::uint32_t>(banks.size()));
-        for (const PcrBank& bank : banks) {
-            writer_.put(bank.alg);
-            writer_.put(kSelectBytes);
-            for (unsigned i = 0; i < kSelectBytes; ++i)
-                writer_.put(static_cast<std::uint8_t>(bank.pcrs >> (8 * i)));
-        }
-        return *this;
-    }
-    Message finish() {
-        writer_.patch(kSizeOffset, static_cast<std::uint32_t>(writer_.size()));
-        return writer_.take();
-    }
-
-private:
-    Writer writer_;
-};
-
-}  // namespace
-
 Message startup(Su type) {
     return Command{St::NO_SESSIONS, Cc::Startup}.put(static_cast<std::uint16_t>(type)).finish();
 }

@@ -15,8 +15,13 @@ enum class St : std::uint16_t {  // §6.9, TPM_ST
 enum class Cc : std::uint32_t {  // §6.5.2, TPM_CC
     HierarchyControl = 0x121,
     PCR_Allocate = 0x12b,
+    CreatePrimary = 0x131,
     Startup = 0x144,
     Shutdown = 0x145,
+    NV_Read = 0x14e,
+    Quote = 0x158,
+    FlushContext = 0x165,
+    NV_ReadPublic = 0x169,
     GetCapability = 0x17a,
     PCR_Read = 0x17e,
     PCR_Extend = 0x182,
@@ -39,6 +44,7 @@ enum class Su : std::uint16_t { CLEAR = 0, STATE = 1 };  // §6.10, TPM_SU
 enum class Cap : std::uint32_t { PCRS = 5 };  // §6.12, TPM_CAP
 
 namespace rh {  // §7.4, TPM_RH
+inline constexpr std::uint32_t ENDORSEMENT = 0x4000000b;
 inline constexpr std::uint32_t PLATFORM = 0x4000000c;
 inline constexpr std::uint32_t PW = 0x40000009;  ///< the "session" of a password
 }  // namespace rh

@@ -140,4 +140,14 @@ std::optional<Bound<Certified>> bind_report_data(const Authenticated<Certified>&
     return Voucher<Certified, Stage::Bind>::grant(*quote);
 }
 
+eventlog::Vouched vouched_by(const Authenticated<Certified>& quote) {
+    constexpr std::size_t kLogged = 3;
+    eventlog::Vouched vouched{.bank = HashAlg::Sha384, .values = {std::nullopt}};
+    const auto* const td = quote->quote.td();
+    for (std::size_t i = 0; td != nullptr && i < kLogged; ++i) {
+        vouched.values.push_back(digest_from(HashAlg::Sha384, td->rtmr[i]));
+    }
+    return vouched;
+}
+
 }  // namespace holdfast::attest::tdx

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "attest/crypto/x509.hpp"
+#include "attest/formats/eventlog/replay.hpp"
 #include "attest/formats/tdx/pck.hpp"
 #include "attest/formats/tdx/quote.hpp"
 
@@ -33,5 +34,9 @@ struct Certified {
 [[nodiscard]] std::optional<Bound<Certified>> bind_report_data(const Authenticated<Certified>& quote,
                                                                std::span<const std::byte> expected,
                                                                Findings& findings);
+
+/// RTMR 0-2, numbered as in the CCEL log that explains them (register 0 is MRTD). RTMR 3 is left to what runs
+/// in the TD, of which that log knows nothing.
+[[nodiscard]] eventlog::Vouched vouched_by(const Authenticated<Certified>& quote);
 
 }  // namespace holdfast::attest::tdx

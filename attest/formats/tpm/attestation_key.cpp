@@ -68,6 +68,22 @@ Result<Parsed<AttestationKey>> parse_attestation_key(std::span<const std::byte> 
     return Voucher<AttestationKey, Stage::Parse>::grant({.key = std::move(key), .area = std::move(area)});
 }
 
+Result<Parsed<AttestationKey>> KeyMemory::parse(std::span<const std::byte> bytes) {
+    for (const Entry& entry : entries_) {
+        if (std::ranges::equal(entry.bytes, bytes)) return entry.key;
+    }
+    auto key = HF_TRY(parse_attestation_key(bytes));
+    if (bytes.size() > kMaxBytes) return key;
+    Entry entry{.bytes = {bytes.begin(), bytes.end()}, .key = key};
+    if (entries_.size() < kEntries) {
+        entries_.push_back(std::move(entry));
+    } else {
+        entries_[next_] = std::move(entry);
+        next_ = (next_ + 1) % kEntries;
+    }
+    return key;
+}
+
 std::optional<Authenticated<AttestationKey>> trust_given(const Parsed<AttestationKey>& key,
                                                          Findings& findings) {
     findings.add(Code::TpmAkGiven);

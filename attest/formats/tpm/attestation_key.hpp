@@ -22,6 +22,24 @@ struct AttestationKey {
 /// A TPMT_PUBLIC, TPM2B_PUBLIC or SubjectPublicKeyInfo (DER).
 [[nodiscard]] Result<Parsed<AttestationKey>> parse_attestation_key(std::span<const std::byte> bytes);
 
+/// Keys that were parsed before, for who verifies much by the same keys: making one of its numbers costs
+/// OpenSSL about as much as half a verification. It remembers what bytes are, and never that a key is
+/// trusted.
+class KeyMemory {
+public:
+    Result<Parsed<AttestationKey>> parse(std::span<const std::byte> bytes);
+
+private:
+    struct Entry {
+        std::vector<std::byte> bytes;
+        Parsed<AttestationKey> key;
+    };
+    static constexpr std::size_t kEntries = 64;
+    static constexpr std::size_t kMaxBytes = 4096;
+    std::vector<Entry> entries_;
+    std::size_t next_ = 0;  // which one gives way
+};
+
 // Each of these also asks whether the key can sign nothing but what its TPM made (TPM 2.0 Library, Part 1
 // §25.3.2.2): restricted, for signing only, and bound to its TPM. Of a bare key that is not known, which is a
 // note.

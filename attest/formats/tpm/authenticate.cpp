@@ -149,6 +149,18 @@ const Digest* PcrValues::find(HashAlg alg, std::uint32_t pcr) const noexcept {
     return nullptr;
 }
 
+GivenPcrs given_pcrs(std::uint16_t bank, std::uint32_t pcrs, std::span<const std::byte> values) {
+    GivenPcrs given{.bank = bank, .values = {}};
+    const auto alg = known_hash(bank);
+    const std::size_t size = alg ? digest_size(*alg) : 0;
+    for (std::uint32_t pcr = 0; pcr < 24; ++pcr) {
+        if ((pcrs >> pcr & 1) == 0 || values.size() < size) continue;
+        given.values[pcr].assign(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(size));
+        values = values.subspan(size);
+    }
+    return given;
+}
+
 std::optional<Bound<PcrValues>> bind_pcrs(const Authenticated<Signed>& quote,
                                           std::span<const GivenPcrs> given, Findings& findings) {
     const auto* const body = std::get_if<QuoteBody>(&quote->attest.body);

@@ -40,6 +40,9 @@ struct GivenPcrs {
     std::uint16_t bank = 0;
     std::map<std::uint32_t, std::vector<std::byte>> values;
 };
+/// Of a bank's bitmap and its values one after the other.
+[[nodiscard]] GivenPcrs given_pcrs(std::uint16_t bank, std::uint32_t pcrs, std::span<const std::byte> values);
+
 /// PCR values that somebody vouches for, in the order of the quote's selection.
 struct PcrValues {
     struct Bank {

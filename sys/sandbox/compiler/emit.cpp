@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/sandbox/compiler/emit.hpp"
 
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 
+#include <linux/audit.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 
 namespace holdfast::sandbox::compiler {
@@ -22,6 +25,32 @@ std::vector<sock_filter> exported(scmp_filter_ctx context) {
     std::vector<sock_filter> code;
     for (sock_filter one{}; std::fread(&one, sizeof one, 1, file.get()) == 1;) code.push_back(one);
     return code;
+}
+
+/// Allows one call and is done; anything else goes on to what will stand behind.
+void ask_first(std::vector<sock_filter>& code, const Allowance& hot) {
+    if (hot.fails_with) throw PolicyError(hot.where + ": hot: is for what is allowed");
+    struct Question {
+        std::size_t word;
+        std::uint64_t value;
+    };
+    std::vector<Question> questions{
+        {offsetof(seccomp_data, arch), AUDIT_ARCH_X86_64},
+        {offsetof(seccomp_data, nr), static_cast<std::uint64_t>(call_number(hot))}};
+    for (const Compare& compare : hot.conditions) {
+        if (compare.mask != ~0ULL) throw PolicyError(hot.where + ": hot: compares whole arguments only");
+        const std::size_t word = offsetof(seccomp_data, args) + compare.argument * sizeof(std::uint64_t);
+        questions.push_back({word, compare.value & 0xffffffff});  // little endian
+        questions.push_back({word + sizeof(std::uint32_t), compare.value >> 32});
+    }
+    std::size_t over = 2 * questions.size();  // from a question's jump to behind the answer
+    for (const auto& [word, value] : questions) {
+        over -= 2;
+        code.push_back(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(word)));
+        code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(value), 0,
+                                static_cast<std::uint8_t>(over + 1)));
+    }
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
 }
 
 }  // namespace
@@ -54,7 +83,13 @@ std::vector<sock_filter> compile(std::span<const Allowance> allowances) {
                                     static_cast<unsigned>(compares.size()), compares.data()),
              allowance.where);
     }
-    return exported(context.get());
+    std::vector<sock_filter> code;
+    for (const Allowance& allowance : allowances) {
+        if (!allowance.hot.empty()) ask_first(code, allowance);
+    }
+    const auto rest = exported(context.get());
+    code.insert(code.end(), rest.begin(), rest.end());
+    return code;
 }
 
 }  // namespace holdfast::sandbox::compiler

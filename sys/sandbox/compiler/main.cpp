@@ -51,6 +51,7 @@ std::string why(const Allowance& allowance) {
     };
     add("", allowance.justify);
     add("rare: ", allowance.rare);
+    add("hot: ", allowance.hot);
     return text;
 }
 

@@ -81,7 +81,7 @@ std::string take_marker(std::string& statement, std::string_view keyword) {
     const auto at = statement.find(keyword);
     if (at == std::string::npos) return {};
     auto end = std::string::npos;
-    for (const std::string_view other : {"justify:", "rare:"}) {
+    for (const std::string_view other : {"justify:", "rare:", "hot:"}) {
         const auto next = statement.find(other, at + keyword.size());
         end = std::min(end, next);
     }
@@ -251,6 +251,7 @@ std::vector<Allowance> parse_rule(Statement statement, const std::string& where)
     common.reason = statement.comment;
     common.justify = take_marker(statement.text, "justify:");
     common.rare = take_marker(statement.text, "rare:");
+    common.hot = take_marker(statement.text, "hot:");
     Parser parser{statement.text, where};
     parser.run();
     common.fails_with = parser.fails_with;

@@ -2,7 +2,7 @@
 // The policy language (docs/sandbox.md, "Policies"): what it says, without how it is enforced.
 // Build time and tests only; errors are exceptions.
 //
-//   rule      := call {"," call} [":" clause {"and" clause}] ["justify:" text] ["rare:" text]
+//   rule      := call {"," call} [":" clause {"and" clause}] ["justify:" text] ["rare:" text] ["hot:" text]
 //   clause    := "arg"N "==" value | "arg"N "&" value "==" value | "arg"N "in" "{" value {"," value} "}"
 //              | "errno" value
 //   value     := term {"|" term}          term := number | name in symbols.cpp
@@ -39,6 +39,7 @@ struct Allowance {
     std::string reason;
     std::string justify;
     std::string rare;  ///< why no test uses it; empty: one must
+    std::string hot;   ///< why the filter asks for it first; empty: it stands where libseccomp puts it
 
     /// Whether a call with these six arguments is what this is about (the name is compared elsewhere).
     [[nodiscard]] bool matches(std::span<const std::uint64_t> arguments) const;

@@ -44,7 +44,13 @@ inline Buffer buffer(std::string_view text) {
 class Key {
 public:
     static Key rsa() { return Key{EVP_RSA_gen(2048)}; }
-    static Key ec(const char* curve) { return Key{EVP_EC_gen(curve)}; }
+    static Key ed25519() { return Key{EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")}; }
+    static Key ec(const char* curve) { return Key{EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", curve)}; }
+    /// The same key, owned by both.
+    static Key shared(EVP_PKEY* key) {
+        EVP_PKEY_up_ref(key);
+        return Key{key};
+    }
     [[nodiscard]] EVP_PKEY* native() const { return key_.get(); }
 
     /// ECDSA over the message: r and s, big-endian, each of the curve's size.
@@ -89,6 +95,7 @@ struct CertificateForm {
     std::int64_t not_after = kNow + kYear;
     bool is_ca = false;
     std::vector<std::pair<std::string, Buffer>> extensions{};  ///< object identifier, content
+    std::string serial_number{};                               ///< of the subject; empty: none
 };
 
 inline void set_name(X509_NAME* name, const std::string& text) {
@@ -126,6 +133,11 @@ inline Certificate certificate(const CertificateForm& form, const Key& subject_k
     ASN1_TIME_set(X509_getm_notBefore(x509.get()), form.not_before);
     ASN1_TIME_set(X509_getm_notAfter(x509.get()), form.not_after);
     set_name(X509_get_subject_name(x509.get()), form.subject);
+    if (!form.serial_number.empty()) {
+        X509_NAME_add_entry_by_txt(X509_get_subject_name(x509.get()), "serialNumber", MBSTRING_UTF8,
+                                   raw(buffer(form.serial_number)),
+                                   static_cast<int>(form.serial_number.size()), -1, 0);
+    }
     set_name(X509_get_issuer_name(x509.get()), form.issuer.empty() ? form.subject : form.issuer);
     X509_set_pubkey(x509.get(), subject_key.native());
     if (form.is_ca) {

@@ -81,6 +81,7 @@ struct FakeSnp {
         return certificate(
             {.subject = authority, .issuer = "ARK-" + product, .serial = 0x10001, .is_ca = true}, ask, ark);
     }
+    const Key* endorsed_key = &vek;
     [[nodiscard]] Certificate endorsement() const {
         const std::string arc = "1.3.6.1.4.1.3704.1.";
         CertificateForm form{.subject = vlek ? "SEV-VLEK" : "SEV-VCEK", .issuer = authority};
@@ -97,7 +98,7 @@ struct FakeSnp {
         if (endorsed.fmc) add("3.9", der_number(*endorsed.fmc));
         if (vlek) add("5", der_text("somebody's cloud"));
         else add("4", hardware);
-        return certificate(form, vek, ask);
+        return certificate(form, *endorsed_key, ask);
     }
     void sign(const Key& key) {
         const Buffer numbers = key.sign(EVP_sha384(), std::span{report}.first(0x2a0));

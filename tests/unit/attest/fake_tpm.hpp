@@ -34,8 +34,8 @@ public:
         switch (kind) {
             case Key::Rsa2048: key_.reset(EVP_RSA_gen(2048)); break;
             case Key::Rsa1024: key_.reset(EVP_RSA_gen(1024)); break;
-            case Key::P256: key_.reset(EVP_EC_gen("P-256")); break;
-            case Key::P384: key_.reset(EVP_EC_gen("P-384")); break;
+            case Key::P256: key_.reset(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256")); break;
+            case Key::P384: key_.reset(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-384")); break;
         }
         EXPECT_TRUE(key_);
     }

@@ -13,8 +13,8 @@ Mapping mapping(std::uint64_t start, std::uint64_t size) {
     return {.start = Iova{start},
             .size = size,
             .target = GuestAddr{start ^ 0xabc000},
-            .granted_at = start / 7,
-            .rule = static_cast<std::uint32_t>(start >> 12),
+            .granted_at = start / 7 % (1ULL << 43),
+            .rule = static_cast<std::uint32_t>(start >> 12) % (1U << 20),
             .access = start & 1 ? Access::Read : Access::ReadWrite};
 }
 
@@ -37,6 +37,10 @@ TEST(IntervalMap, BoundsOfAMappingAreItsFirstAndLastByte) {
     EXPECT_TRUE(map.overlaps({Iova{0}, Iova{0x1000}}));
     EXPECT_FALSE(map.overlaps({Iova{0}, Iova{0xfff}}));
     EXPECT_FALSE(map.overlaps({Iova{0x3000}, Iova{~0ULL}}));
+    EXPECT_EQ(map.first_in({Iova{0}, Iova{0x1000}}), mapping(0x1000, 0x2000));
+    EXPECT_EQ(map.first_in({Iova{0x2fff}, Iova{0x2fff}}), mapping(0x1000, 0x2000));
+    EXPECT_EQ(map.first_in({Iova{0}, Iova{0xfff}}), std::nullopt);
+    EXPECT_EQ(map.first_in({Iova{0x3000}, Iova{~0ULL}}), std::nullopt);
 }
 
 TEST(IntervalMap, MappingMayEndWithTheAddressSpace) {

@@ -136,8 +136,7 @@ TEST(LibvirtPlan, WhatIsNotThereIsRefusedByItsName) {
              Case{{"-object",
                    R"({"qom-type":"memory-backend-file","id":"pc.ram","mem-path":"/dev/hugepages"})"},
                   "memory-backend-file"},
-             Case{{"-device", R"({"driver":"vfio-pci","host":"0000:01:00.0","id":"h"})"},
-                  "devices of the host"},
+             Case{{"-device", "vfio-pci,sysfsdev=/sys/devices/x,id=h"}, "sysfsdev"},
              Case{{"-device", "vhost-vsock-pci,id=vsock0,guest-cid=5,vhostfd=30"}, "vsock"},
              Case{{"-device", "virtio-iommu,id=iommu0"}, "virtio-iommu"},
              Case{{"-device", "virtio-rng-pci,rng=none,id=r"}, "random numbers"},
@@ -181,9 +180,11 @@ TEST(LibvirtPlan, EachAdvertisedDeviceIsTakenWithAllItsProperties) {
          "-device",   "virtio-net-pci,bus=pci.1,addr=0,netdev=n0,id=n,mac=52:54:00:00:00:01,bootindex=2",
          "-device",   "virtio-rng-pci,bus=pci.1,addr=0,rng=o0,id=r",
          "-device",   "tpm-crb,tpmdev=t0,id=tpm0",
-         "-device",   "pvpanic-pci,bus=pci.1,addr=0,id=p"});
+         "-device",   "pvpanic-pci,bus=pci.1,addr=0,id=p",
+         "-device",   R"({"driver":"vfio-pci","host":"0000:01:00.0","id":"h","bus":"pci.2","addr":"0x0"})"});
     ASSERT_TRUE(plan) << plan.error().what;
-    EXPECT_EQ(plan->devices.size(), 8U);
+    EXPECT_EQ(plan->devices.size(), 9U);
+    EXPECT_TRUE(runs_with(*plan, "--device", "0000:01:00.0"));
     EXPECT_TRUE(runs_with(*plan, "--console", "virtio"));
     EXPECT_TRUE(runs_with(*plan, "--net", "user,mac=52:54:00:00:00:01"));
 }

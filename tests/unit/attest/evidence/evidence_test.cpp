@@ -111,6 +111,17 @@ TEST(LaunchStatement, WithoutANonceOrWithAnUnknownClaimIsRefused) {
     EXPECT_FALSE(decode_launch_statement(writer.take()));
 }
 
+TEST(Evidence, QuoteHasOneEncoding) {
+    const auto without_pcrs = raw("a301416102416203416b");
+    EXPECT_FALSE(decode_host(without_pcrs));
+    EXPECT_FALSE(decode_vtpm(without_pcrs));
+    EXPECT_FALSE(decode_vtpm(raw("a501416102416203416b04800740")));  // a certificate of no bytes
+    const auto whole = raw("a501416102416203416b0480074163");
+    const auto vtpm = decode_vtpm(whole);
+    ASSERT_TRUE(vtpm);
+    EXPECT_EQ(encode(*vtpm), whole);
+}
+
 TEST(Evidence, QuestionsDifferInRoleNonceAndParts) {
     const auto nonce = raw("01");
     const auto launch = raw("02");

@@ -48,6 +48,8 @@ struct FakeAzure {
     bool bound = true;  ///< the hardware states the hash of the variable data
     bool same_td = true;
     bool with_vcek = true;
+    bool with_td_quote = true;
+    bool good_hcl = true;
     Buffer pcr = Buffer(32, std::byte{7});
 
     FakeAzure() { tdx.body[123] = std::byte{0}; }  // as Azure's TDs are
@@ -121,15 +123,16 @@ struct FakeAzure {
         return buffer(signature);
     }
     std::string json() {
-        const Buffer report = hcl();
+        Buffer report = hcl();
+        if (!good_hcl) report[0] ^= std::byte{1};
         const Buffer message = statement();
         std::string pcrs;
         for (int i = 0; i < 24; ++i) pcrs += (i == 0 ? "\"" : ",\"") + hex(pcr) + "\"";
         std::string text = R"({"version":1,"hcl_report":")" + base64url(report) +
                            R"(","tpm_quote":{"message":")" + hex(message) + R"(","signature":")" +
                            hex(rsa_signature(message)) + R"(","pcrs":[)" + pcrs + "]}";
-        if (on_tdx) text += R"(,"td_quote":")" + base64url(tdx.quote()) + "\"";
-        else if (with_vcek) text += R"(,"vcek":")" + base64url(snp.endorsement().der()) + "\"";
+        if (on_tdx && with_td_quote) text += R"(,"td_quote":")" + base64url(tdx.quote()) + "\"";
+        if (!on_tdx && with_vcek) text += R"(,"vcek":")" + base64url(snp.endorsement().der()) + "\"";
         return text + "}";
     }
     std::string judge() { return judge_text(json()); }
@@ -200,6 +203,23 @@ TEST(AzureEvidence, MissingHardwareReportIsRefused) {
     fake.tdx.body.resize(384);
     fake.bound = false;
     EXPECT_EQ(fake.judge(), "tdx.not-tdx azure.report-kind");
+    FakeAzure bare;
+    bare.on_tdx = true;
+    bare.with_td_quote = false;
+    EXPECT_EQ(bare.judge(), "azure.report-kind");
+}
+
+TEST(AzureEvidence, MalformedHardwareReportIsRefused) {
+    FakeAzure fake;
+    fake.snp.report[0] = std::byte{0xff};  // its version
+    EXPECT_EQ(fake.judge(), "snp.malformed");
+    FakeAzure around;
+    around.good_hcl = false;
+    EXPECT_EQ(around.judge(), "azure.malformed");
+    fake.on_tdx = true;
+    fake.bound = false;
+    fake.tdx.body.resize(100);
+    EXPECT_EQ(fake.judge(), "tdx.malformed");
 }
 
 TEST(AzureEvidence, OtherNonceIsRefused) {

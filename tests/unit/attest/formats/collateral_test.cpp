@@ -55,6 +55,7 @@ TEST(TdxCollateral, SignerMayBeOneOfThoseAtHand) {
     Findings again;
     EXPECT_TRUE(tdx::authenticate_tcb_info(statement, known, verifier, again).has_value());
     EXPECT_EQ(reasons(again), "");
+    EXPECT_TRUE(again.has(Code::CertNoCrl));
 }
 
 TEST(TdxCollateral, RevokedSignerIsRefused) {
@@ -205,6 +206,11 @@ TEST(TdxCollateral, OlderQuotingEnclaveMakesThePlatformOutOfDate) {
     fake.enclave[258] = std::byte{3};
     EXPECT_EQ(fake.judge(), "tdx.tcb-status");
     EXPECT_EQ(fake.status, TcbStatus::OutOfDate);
+    FakeTdx alone;  // without TCB info
+    alone.enclave[258] = std::byte{3};
+    alone.tcb_info.clear();
+    EXPECT_EQ(alone.judge(), "tdx.tcb-status");
+    EXPECT_FALSE(alone.status.has_value());
     fake.enclave[258] = std::byte{2};
     EXPECT_EQ(fake.judge(), "tdx.no-tcb-level tdx.tcb-status");
 }

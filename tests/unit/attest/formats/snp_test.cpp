@@ -238,7 +238,16 @@ TEST(SnpReport, ReportDataIsBoundWholeAndPaddedWithZero) {
     EXPECT_FALSE(snp::bind_report_data(*authentic, prefix, findings).has_value());
     EXPECT_EQ(reasons(findings), "snp.report-data");
     EXPECT_FALSE(findings.is_authentic());
-    EXPECT_FALSE(snp::bind_report_data(*authentic, Buffer(65), findings).has_value());
+    Findings longer;
+    EXPECT_FALSE(snp::bind_report_data(*authentic, Buffer(65), longer).has_value());
+    EXPECT_EQ(reasons(longer), "snp.report-data");
+}
+
+TEST(SnpReport, EndorsedKeyOfAnotherCurveIsRefused) {
+    FakeSnp fake;
+    const Key key = Key::ec("P-256");
+    fake.endorsed_key = &key;
+    EXPECT_EQ(fake.judge(), "snp.signature");
 }
 
 TEST(SnpPolicy, DebugIsRefusedUnlessAllowed) {

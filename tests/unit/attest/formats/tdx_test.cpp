@@ -2,6 +2,7 @@
 // Each reason that a quote may be refused for without collateral, by a synthetic platform. Real quotes:
 // attest-vectors.
 #include "tests/unit/attest/fake_tdx.hpp"
+#include "tests/unit/attest/logs.hpp"
 
 namespace holdfast::attest {
 namespace {
@@ -150,17 +151,40 @@ TEST_F(TdxQuote, ReportDataIsBoundWholeAndPaddedWithZero) {
     fake.body[520] = std::byte{1};
     fake.body[521] = std::byte{2};
     const Buffer bytes = fake.quote();
-    const auto parsed = tdx::parse_quote(bytes);
-    const Certificate trusted = fake.root();
-    auto verifier = std::move(*ChainVerifier::create(std::span{&trusted, 1}));
     Findings findings;
-    const auto authentic = tdx::authenticate(*parsed, {.presented = {}, .at = kNow}, verifier, findings);
+    const auto authentic = fake.authenticate(bytes, findings);
     ASSERT_TRUE(authentic.has_value());
     EXPECT_TRUE(tdx::bind_report_data(*authentic, Buffer{std::byte{1}, std::byte{2}}, findings).has_value());
     EXPECT_EQ(reasons(findings), "");
     EXPECT_FALSE(tdx::bind_report_data(*authentic, Buffer{std::byte{1}}, findings).has_value());
     EXPECT_EQ(reasons(findings), "tdx.report-data");
-    EXPECT_FALSE(tdx::bind_report_data(*authentic, Buffer(65), findings).has_value());
+    Findings longer;
+    EXPECT_FALSE(tdx::bind_report_data(*authentic, Buffer(65), longer).has_value());
+    EXPECT_EQ(reasons(longer), "tdx.report-data");
+}
+
+TEST_F(TdxQuote, LogOfTheFirmwareMustExplainItsRegisters) {
+    LogWriter writer{{HashAlg::Sha384}};
+    writer.measure(1, eventlog::ev::SEPARATOR, LogWriter::kZero)
+        .measure(3, eventlog::ev::EFI_BOOT_SERVICES_APPLICATION, "kernel");
+    const auto log = eventlog::parse_log(writer.bytes(), eventlog::Kind::Cc);
+    ASSERT_TRUE(log.has_value());
+    const auto registers = *eventlog::replay(*log, HashAlg::Sha384);
+    for (std::size_t i = 0; i < 3; ++i) {  // RTMR 0-3 from byte 328 of the report on
+        const Digest value = registers[i + 1].value_or(Digest{.alg = HashAlg::Sha384});
+        std::ranges::copy(value.bytes(), fake.body.begin() + 328 + static_cast<std::ptrdiff_t>(48 * i));
+    }
+    fake.body[328 + 3 * 48] = std::byte{1};  // RTMR 3 is the guest's own
+    for (const bool right : {true, false}) {
+        if (!right) fake.body[328 + 48] ^= std::byte{1};  // RTMR 1, of which the log says nothing
+        const Buffer bytes = fake.quote();
+        Findings findings;
+        const auto authentic = fake.authenticate(bytes, findings);
+        ASSERT_TRUE(authentic.has_value());
+        const auto vouched = tdx::vouched_by(*authentic);
+        EXPECT_EQ(eventlog::bind_log(*log, std::span{&vouched, 1}, findings).has_value(), right);
+        EXPECT_EQ(reasons(findings), right ? "" : "log.replay");
+    }
 }
 
 TEST_F(TdxQuote, DebugIsRefusedUnlessAllowed) {

@@ -25,6 +25,7 @@ struct World {
     tpm::CounterPolicy policy{.at_least = 42};
     std::uint64_t value = 42;
     bool sized = false;
+    std::optional<Buffer> nonce = test::bytes("nonce");
     std::function<void(Statement&)> spoil = [](Statement&) {};
     std::function<void(Buffer&)> spoil_public = [](Buffer&) {};
 
@@ -54,7 +55,6 @@ struct World {
         const Buffer attest = statement.encode();
         const Buffer signature = tpm.sign(attest);
         const Buffer key = tpm.public_area();
-        const Buffer nonce = test::bytes("nonce");
         Findings findings;
         const NvReport report = verify_nv_certify({.attest = attest,
                                                    .signature = signature,
@@ -63,7 +63,7 @@ struct World {
                                                    .nv_public = area,
                                                    .nonce = nonce,
                                                    .last_seen = std::nullopt},
-                                                  {}, policy, findings);
+                                                  {.nonce_required = true}, policy, findings);
         if (report.counter) {
             EXPECT_EQ((*report.counter)->value, value);
         }
@@ -111,6 +111,7 @@ TEST(NvCertify, IsReportedForItsReasonAndNoOther) {
         {Code::NvCounterBack, [](World& w) { w.value = 41; }},
         {Code::TpmMalformed, [](World& w) { w.spoil_public = [](Buffer& b) { b.push_back({}); }; }},
         {Code::TpmType, [](World& w) { w.statement.type = tpm::st::ATTEST_QUOTE; }},
+        {Code::TpmNonceNotAsked, [](World& w) { w.nonce.reset(); }},
         {Code::TpmNonce, [](World& w) { w.statement.nonce = test::bytes("Nonce"); }},
     };
     for (const Break& broken : breaks) {

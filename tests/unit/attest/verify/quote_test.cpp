@@ -197,6 +197,11 @@ std::vector<Break> breaks() {
         {Code::ImaMissing, "demanded", [](World& w) { w.policy.ima_required = true; }},
         {Code::TpmPcrMissing, "one value",
          [](World& w) { w.digest(), w.statement.pcr_digest = w.digest(), w.pcrs.erase(9); }},
+        {Code::TpmPcrBank,
+         "a bank of a hash that nobody knows",
+         [](World& w) { w.statement.selection.push_back({.alg = 0x0012, .pcrs = 1}); },
+         FakeTpm::Key::P256,
+         {Code::TpmBank}},
         {Code::TpmPcrBank, "a value of another size", [](World& w) { w.shown[9] = filled(48, 9); }},
         {Code::TpmPcrDigest, "another value", [](World& w) { w.shown[9] = filled(32, 0x99); }},
         {Code::TpmPcrDigest, "two values exchanged",
@@ -312,11 +317,21 @@ std::vector<Break> breaks() {
              const Digest pcr10 = ima::replay(*ima::parse_list(*w.ima, ignored), HashAlg::Sha256);
              w.pcrs[10] = {pcr10.bytes().begin(), pcr10.bytes().end()};
          }},
+        {Code::ImaBootAggregate, "no entry",
+         [](World& w) {
+             w.ima = Buffer{};
+             w.pcrs[10] = filled(32, 0);
+         }},
         {Code::ImaBootAggregateUnknown, "PCR 6 and its kind are not quoted",
          [](World& w) {
              w.use_ima(kFile);
              w.statement.selection[0].pcrs = 0xffffbf;
              w.policy.measured_boot = false;
+         }},
+        {Code::ImaBootAggregateUnknown, "PCR 8 is not quoted",
+         [](World& w) {
+             w.use_ima(kFile);
+             w.statement.selection[0].pcrs = 0xfffeff;
          }},
     };
 }

@@ -40,8 +40,8 @@ public:
 class GuestIommuTest : public testing::Test {
 protected:
     GuestIommuTest() {
-        iommu.add_endpoint(kNic, nic, 3);
-        iommu.add_endpoint(kDisk, disk, 4);
+        iommu.add_endpoint(kNic, nic, 3, {.max_mappings = 100, .max_bytes = 1 << 20});
+        iommu.add_endpoint(kDisk, disk, 4, {.max_mappings = 10, .max_bytes = 1 << 20});
     }
     template <typename T>
     int ask(const T& request) {
@@ -75,7 +75,7 @@ protected:
     FakeSpace nic;
     FakeSpace disk;
     Notes notes;
-    GuestIommu iommu{{.max_mappings = 100, .max_bytes = 1 << 20}, pages, notes};
+    GuestIommu iommu{pages, notes};
 };
 
 TEST_F(GuestIommuTest, GrantReachesTheEndpointsOfItsDomainOnly) {
@@ -125,6 +125,18 @@ TEST_F(GuestIommuTest, StatusCodesAreThoseOfTheSpecification) {
     nic.fail_map_in_ = 1;
     EXPECT_EQ(map(1, 0x30000, 0x30fff, 0), S_DEVERR);
     EXPECT_EQ(nic.entries_.size(), 1);
+}
+
+// Each device has the caps of its own rule; a domain has the lowest of those that share it.
+TEST_F(GuestIommuTest, EachEndpointBringsItsOwnCaps) {
+    ASSERT_EQ(attach(1, kNic), S_OK);
+    for (std::uint64_t at = 0; at < 11; ++at) ASSERT_EQ(map(1, at << 12, (at << 12) + 0xfff, at << 12), S_OK);
+    EXPECT_EQ(attach(1, kDisk), S_NOMEM);  // ten are the most that it may reach
+    EXPECT_TRUE(disk.entries_.empty());
+    ASSERT_EQ(unmap(1, 0, 0x1fff), S_OK);
+    EXPECT_EQ(attach(1, kDisk), S_OK);
+    EXPECT_EQ(map(1, 0, 0xfff, 0), S_OK);
+    EXPECT_EQ(map(1, 0x100000, 0x100fff, 0), S_NOMEM);
 }
 
 TEST_F(GuestIommuTest, BypassIsRefused) {

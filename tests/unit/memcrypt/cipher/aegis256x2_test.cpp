@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "aegis_reference.hpp"
+#include "flags.hpp"
 #include "memcrypt/cipher/cpu.hpp"
 
 namespace holdfast::memcrypt {
@@ -87,8 +88,7 @@ struct Case {
 class AegisTest : public ::testing::TestWithParam<Case> {
 protected:
     void SetUp() override {
-        if (!(this_cpu().*GetParam().needs))
-            GTEST_SKIP() << "skip: no " << GetParam().name << " instructions";
+        if (!(this_cpu().*GetParam().needs)) GTEST_SKIP() << skip_without(GetParam().needs);
     }
     /// The parameters of a call; pads the context, and keeps it for the call.
     aegis::Parameters parameters(const Octets& key, const Octets& nonce, const Octets& context) {

@@ -13,6 +13,7 @@
 #include <openssl/evp.h>
 
 #include "aegis_reference.hpp"
+#include "flags.hpp"
 #include "memcrypt/cipher/suites.hpp"
 #include "sys/fd.hpp"
 
@@ -54,7 +55,7 @@ struct Case {
 class PageCipherTest : public ::testing::TestWithParam<Case> {
 protected:
     void SetUp() override {
-        if (!(this_cpu().*GetParam().needs)) GTEST_SKIP() << "skip: no instructions for " << GetParam().name;
+        if (!(this_cpu().*GetParam().needs)) GTEST_SKIP() << skip_without(GetParam().needs);
         cipher = make(kVm);
         sealed = plain;
         cipher->seal(kIdentity, sealed, tag);
@@ -325,7 +326,7 @@ TEST(Suites, ProcessorWithoutAesIsRefusedAndNamesIt) {
 }
 
 TEST(Suites, ThisProcessorGetsACipher) {
-    if (!this_cpu().aes) GTEST_SKIP() << "skip: no AES instructions";
+    if (!this_cpu().aes) GTEST_SKIP() << skip_without(&CpuFeatures::aes);
     for (const Suite suite : {Suite::Aegis256x2, Suite::Aes256Gcm})
         EXPECT_TRUE(make_page_cipher(suite, random_key(), kVm));
 }

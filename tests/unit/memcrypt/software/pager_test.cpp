@@ -3,9 +3,11 @@
 // their own is the attacker's.
 #include "memcrypt/software/pager.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <future>
+#include <numeric>
 #include <random>
 #include <thread>
 
@@ -22,6 +24,13 @@ using namespace std::chrono_literals;
 UniqueFd own_pidfd() { return UniqueFd{static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0U))}; }
 
 bool is_long() { return std::getenv("HOLDFAST_LONG") != nullptr; }
+
+std::vector<std::uint32_t> shuffled(std::uint32_t count) {
+    std::vector<std::uint32_t> order(count);
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::shuffle(order, std::mt19937{1});
+    return order;
+}
 
 class PagerTest : public testing::Test {
 protected:
@@ -176,21 +185,30 @@ TEST_F(PagerTest, EqualPagesNeverLookEqualNorTwiceTheSame) {
 }
 
 TEST_F(PagerTest, SealedPagesThatWereChangedAreFoundEachTime) {
-    // Every way in which another holder of the memory file can change pages, many times over.
-    constexpr std::uint32_t kTries = 4000;
-    const std::uint32_t rounds = is_long() ? 25 : 1;
+    // Every way in which another holder of the memory file can change pages, many times over. Two pages of a
+    // cluster only, so that none is opened before its turn beside another, nor left half-way when that one
+    // fails.
+    constexpr std::uint32_t kTries = kPages / Neighbours::kPages;
+    const auto page_of = [](std::uint32_t i) { return i * 37 % kTries * Neighbours::kPages; };  // no walk
+    const std::uint32_t rounds = is_long() ? 200 : 8;
     std::mt19937 random{5};
     for (std::uint32_t round = 0; round < rounds; ++round) {
         make(1024, {.seal_after = 0ms, .suite = round % 2 == 0 ? Suite::Aegis256x2 : Suite::Aes256Gcm});
         tampered = {};
-        for (std::uint32_t page = 0; page < kPages; ++page) fill(page);
+        const auto fill_all = [&] {
+            for (std::uint32_t i = 0; i < kTries; ++i) {
+                fill(page_of(i));
+                fill(page_of(i) + 1);
+            }
+        };
+        fill_all();
         ASSERT_TRUE(pager->seal_all().has_value());
         const std::vector<std::byte> old{attacker.bytes().begin(), attacker.bytes().end()};
         // All are sealed anew, so that what was there before is a replay.
-        for (std::uint32_t page = 0; page < kPages; ++page) fill(page);
+        fill_all();
         ASSERT_TRUE(pager->seal_all().has_value());
         for (std::uint32_t i = 0; i < kTries; ++i) {
-            const std::uint32_t page = 2 * (i * 1237 % kTries);  // no walk that would be opened ahead
+            const std::uint32_t page = page_of(i);
             const std::span was = std::span{old}.subspan(page * kPageSize, kPageSize);
             switch (i % 4) {
                 case 0: frame(page)[random() % kPageSize] ^= std::byte{1} << random() % 8; break;
@@ -203,7 +221,7 @@ TEST_F(PagerTest, SealedPagesThatWereChangedAreFoundEachTime) {
         EXPECT_EQ(pager->statistics().poisoned, kTries);
         EXPECT_EQ(tampered.get_future().get(), 0U);
         // Those that nobody touched are as they were.
-        for (std::uint32_t i = 0; i < kTries; i += 4) ASSERT_TRUE(is_intact(2 * (i * 1237 % kTries) + 1));
+        for (std::uint32_t i = 0; i < kTries; i += 4) ASSERT_TRUE(is_intact(page_of(i) + 1));
     }
 }
 
@@ -280,6 +298,29 @@ TEST_F(PagerTest, WalksAreOpenedAhead) {
     const Statistics after = pager->statistics();
     EXPECT_LT(after.faults_sealed - before.faults_sealed, kPages / 8);
     EXPECT_GT(after.ahead_useful - before.ahead_useful, kPages / 2);
+}
+
+TEST_F(PagerTest, AWorkingSetThatComesBackBringsItsNeighbours) {
+    make(kPages);
+    for (std::uint32_t page = 0; page < kPages; ++page) fill(page);
+    ASSERT_TRUE(pager->seal_all().has_value());
+    const Statistics before = pager->statistics();
+    for (const std::uint32_t page : shuffled(kPages)) ASSERT_TRUE(is_intact(page));
+    const Statistics after = pager->statistics();
+    EXPECT_LT(after.faults_sealed - before.faults_sealed, kPages / 2);
+    EXPECT_GT(after.neighbours - before.neighbours, kPages / 2);
+}
+
+TEST_F(PagerTest, NeighboursOfPagesThatAreUsedAloneStaySealed) {
+    make(kPages);
+    for (std::uint32_t page = 0; page < kPages; ++page) fill(page);
+    ASSERT_TRUE(pager->seal_all().has_value());
+    const Statistics before = pager->statistics();
+    for (const std::uint32_t cluster : shuffled(kPages / Neighbours::kPages)) {
+        ASSERT_TRUE(is_intact(cluster * Neighbours::kPages + 5));
+    }
+    // A hundred clusters at most until it is seen that this is of no use.
+    EXPECT_LT(pager->statistics().neighbours - before.neighbours, 100 * Neighbours::kPages);
 }
 
 // Threads that write and check pages of their own, in every pattern, while everything is sealed again and

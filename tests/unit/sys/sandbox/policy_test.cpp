@@ -2,11 +2,16 @@
 #include "sys/sandbox/compiler/policy.hpp"
 
 #include <array>
+#include <exception>
+#include <span>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
 
+#include "bpf.hpp"
 #include "sys/sandbox/compiler/emit.hpp"
 
 namespace holdfast::sandbox::compiler {
@@ -77,6 +82,25 @@ TEST(Policy, MistakesAreNamedWithTheirLine) {
     EXPECT_THAT(refusal("ioctl: arg1 in {KVM_RUN"), testing::HasSubstr("expected '}'"));
     EXPECT_THAT(refusal("read write"), testing::HasSubstr("unexpected 'write'"));
     EXPECT_THAT(refusal("include nowhere.policy"), testing::HasSubstr("cannot be read"));
+}
+
+TEST(Policy, WhatIsHotIsAskedFirstAndInAllBits) {
+    const auto code =
+        compile(parse("read, write\nioctl: arg1 in {1, 2}\nioctl: arg1 == KVM_RUN hot: a test\n"));
+    // The rest of the filter is not there to be asked.
+    const auto asked_first = std::span{code}.first(9);
+    EXPECT_EQ(verdict(asked_first, {.number = SYS_ioctl, .arguments = {3, KVM_RUN}}), SECCOMP_RET_ALLOW);
+    for (const Call& other :
+         {Call{.number = SYS_read, .arguments = {3, KVM_RUN}},
+          Call{.number = SYS_ioctl, .arguments = {3, KVM_RUN | 1ULL << 32}},
+          Call{.number = SYS_ioctl, .arguments = {3, KVM_RUN ^ 1}},
+          Call{.number = SYS_ioctl, .arguments = {3, KVM_RUN}, .architecture = 0x40000003}}) {
+        EXPECT_THROW((void)verdict(asked_first, other), std::exception);
+        EXPECT_EQ(verdict(code, other),
+                  other.number == SYS_read ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS);
+    }
+    EXPECT_THAT(refusal("mmap: arg2 & PROT_EXEC == 0 hot: a test"), testing::HasSubstr("whole arguments"));
+    EXPECT_THAT(refusal("clone3: errno ENOSYS hot: a test"), testing::HasSubstr("allowed"));
 }
 
 TEST(Policy, TheSameTwiceIsAMistake) {

@@ -103,7 +103,7 @@ TEST_F(BootTest, MemoryMapLeavesOutTheHoleAndReservesWhatIsNotRam) {
 /// Follows RSDP and XSDT as a guest does, checking every sum.
 class AcpiTest : public BootTest {
 protected:
-    void SetUp() override { ASSERT_TRUE(write_acpi_tables(loader, 3, tpm).has_value()); }
+    void SetUp() override { ASSERT_TRUE(write_acpi_tables(loader, 3, tpm, viot).has_value()); }
     std::vector<std::byte> table(std::uint64_t address) {
         auto bytes = bytes_at(address, at<std::uint32_t>(address + 4));
         EXPECT_EQ(sum(bytes), 0) << address;
@@ -116,6 +116,7 @@ protected:
         return total;
     }
     WithTpm tpm = WithTpm::No;
+    std::optional<Viot> viot;
     std::vector<std::byte> find(std::string_view signature) {
         const auto xsdt = table(at<std::uint64_t>(kAcpiTables.value() + 24));
         for (std::size_t offset = 36; offset + 8 <= xsdt.size(); offset += 8) {
@@ -167,6 +168,34 @@ TEST_F(AcpiWithTpmTest, Tpm2NamesTheCrbAndTheEventLog) {
     EXPECT_EQ(number(64, std::uint32_t{}), kEventLogSize);
     EXPECT_EQ(number(68, std::uint64_t{}), kEventLog.value());
     EXPECT_EQ(find("SSDT").size(), tpm_ssdt().size());
+}
+
+class AcpiWithIommuTest : public AcpiTest {
+protected:
+    AcpiWithIommuTest() { viot = Viot{.iommu = 4, .first = 5, .last = 6}; }
+};
+
+TEST_F(AcpiTest, MachineWithoutDevicesOfTheHostHasNoIommu) { EXPECT_TRUE(find("VIOT").empty()); }
+
+// ACPI 6.5 §5.2.34; Linux takes the table apart in drivers/acpi/viot.c.
+TEST_F(AcpiWithIommuTest, ViotPutsExactlyTheDevicesBehindTheIommu) {
+    const auto table = find("VIOT");
+    ASSERT_EQ(table.size(), 48U + 16 + 24);
+    const auto number = [&table]<typename T>(std::size_t offset, T value) {
+        std::memcpy(&value, table.data() + offset, sizeof value);
+        return value;
+    };
+    EXPECT_EQ(number(36, std::uint16_t{}), 2U);
+    EXPECT_EQ(number(38, std::uint16_t{}), 48U);
+    EXPECT_EQ(number(48, std::uint8_t{}), 3U);  // virtio-iommu, PCI
+    EXPECT_EQ(number(50, std::uint16_t{}), 16U);
+    EXPECT_EQ(number(54, std::uint16_t{}), 4U << 3);
+    EXPECT_EQ(number(64, std::uint8_t{}), 1U);  // PCI range
+    EXPECT_EQ(number(66, std::uint16_t{}), 24U);
+    EXPECT_EQ(number(68, std::uint32_t{}), endpoint_id(5));
+    EXPECT_EQ(number(76, std::uint16_t{}), 5U << 3);
+    EXPECT_EQ(number(78, std::uint16_t{}), 6U << 3);
+    EXPECT_EQ(number(80, std::uint16_t{}), 48U);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ public:
     std::vector<Chardev> chardevs() const override { return {{"serial0", "unix:console", true}}; }
 
     std::optional<MemoryStatistics> memory_statistics() const override { return statistics; }
+    std::vector<DeviceGrant> device_grants(std::uint64_t) const override { return grants; }
     Result<void> seal_memory() override { return ++seals, Result<void>{}; }
 
     Result<void> stop() override {
@@ -41,6 +42,7 @@ public:
     int resets = 0;
     int quits = 0;
     int seals = 0;
+    std::vector<DeviceGrant> grants;
     std::optional<MemoryStatistics> statistics;
 };
 

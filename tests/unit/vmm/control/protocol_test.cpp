@@ -21,8 +21,8 @@ protected:
         EXPECT_TRUE(reply.ends_with("\r\n"));
         return json::parse(reply);
     }
-    json result(const std::string& command) {
-        const json reply = ask(json{{"execute", command}}.dump());
+    json result(const std::string& command, const json& arguments = json::object()) {
+        const json reply = ask(json{{"execute", command}, {"arguments", arguments}}.dump());
         EXPECT_TRUE(reply.contains("return")) << reply;
         return reply.value("return", json{});
     }
@@ -100,8 +100,9 @@ TEST_F(ProtocolTest, EverythingAdvertisedIsImplementedAndTheOtherWayRound) {
         }
         advertised.insert(name);
         session.negotiated = name != "qmp_capabilities";
-        schema.check(result(name), entry["ret-type"], name);
-        schema.check(json::object(), entry["arg-type"], name + " arguments");
+        const json arguments = name == "query-device-grants" ? json{{"iova", 4096}} : json::object();
+        schema.check(result(name, arguments), entry["ret-type"], name);
+        schema.check(arguments, entry["arg-type"], name + " arguments");
     }
     for (const json& command : result("query-commands")) listed.insert(command["name"].get<std::string>());
     EXPECT_EQ(advertised, listed);
@@ -116,6 +117,26 @@ TEST_F(ProtocolTest, EverythingAdvertisedIsImplementedAndTheOtherWayRound) {
         schema.check(event.value("data", json::object()), schema.messages().at(name)["arg-type"], name);
     }
     EXPECT_EQ(sent, told);
+}
+
+TEST_F(ProtocolTest, GrantsOfDevicesAreToldForOneAddress) {
+    machine.grants = {{.device = "0000:01:00.0", .rule = 1},
+                      {.device = "0000:02:00.0",
+                       .rule = 2,
+                       .mapped = true,
+                       .start = 0x1000,
+                       .size = 0x2000,
+                       .target = 0x5000,
+                       .writable = true,
+                       .granted_at_ms = 7}};
+    const json told = result("query-device-grants", {{"iova", 0x1800}});
+    EXPECT_EQ(told[0], (json{{"device", "0000:01:00.0"}, {"rule", 1}, {"mapped", false}}));
+    EXPECT_EQ(told[1]["target"], 0x5000);
+    EXPECT_EQ(told[1]["granted-at-ms"], 7);
+    EXPECT_TRUE(ask(R"({"execute":"query-device-grants","arguments":{"iova":-1}})").contains("error"));
+    EXPECT_TRUE(ask(R"({"execute":"query-device-grants","arguments":{"iova":18446744073709551615}})")
+                    .contains("error"));
+    EXPECT_TRUE(ask(R"({"execute":"query-device-grants"})").contains("error"));
 }
 
 TEST_F(ProtocolTest, ArgumentsAreCheckedAgainstTheSchema) {

@@ -25,7 +25,7 @@ protected:
     static constexpr std::uint64_t kAnswer = 0x201000;
 
     IommuDeviceTest() {
-        service.add_endpoint(0x18, space, 0);
+        service.add_endpoint(0x18, space, 0, {.max_mappings = 100, .max_bytes = 1 << 20});
         board.plug(1, device);
         driver.emplace(board, 1);
         driver->begin();
@@ -59,7 +59,7 @@ protected:
     iommu::FakePages pages{kRamSize};
     iommu::FakeSpace space;
     Silent witness;
-    viommu::GuestIommu service{{.max_mappings = 100, .max_bytes = 1 << 20}, pages, witness};
+    viommu::GuestIommu service{pages, witness};
     Board board;
     Iommu device{board.memory, service};
     std::optional<FakeDriver> driver;

@@ -73,6 +73,35 @@ TEST(TransportOptions, AccessPlatformIsOfferedAndThenRequired) {
     EXPECT_NE(driver.status() & spec::FEATURES_OK, 0);
 }
 
+TEST(TransportOptions, KickAndStatusOfADeviceWithoutThreadAreAttendedBeforeTheAccessEnds) {
+    Board board;
+    Rng rng{board.memory};
+    PciTransport* transport = nullptr;
+    int times = 0;
+    transport = &board.plug(1, rng, {.attend = [&] {
+                                ++times;
+                                transport->settle();
+                                transport->run();
+                                transport->publish();
+                            }});
+    EXPECT_TRUE(board.bells.bells.empty());  // no write ends in the kernel
+    FakeDriver driver{board, 1};
+    EXPECT_EQ(driver.offered() & spec::F_EVENT_IDX, 0U);  // nor is a kick suppressed
+    driver.begin();
+    DriverQueue queue = driver.enable(0, 8, 0x100000);
+    EXPECT_EQ(times, 0);
+    driver.finish();
+    EXPECT_EQ(times, 1);
+    queue.describe(0, 0x200000, 16, spec::DESC_F_WRITE);
+    queue.offer(0);
+    driver.kick(0);
+    EXPECT_EQ(times, 2);
+    EXPECT_EQ(queue.used_index(), 1);
+    EXPECT_EQ(queue.used_flags(), 0);
+    driver.set_status(0);
+    EXPECT_EQ(driver.status(), 0);
+}
+
 TEST_F(TransportTest, FeaturesCannotChangeOnceAccepted) {
     driver->begin(spec::F_VERSION_1);
     driver->accept(0);

@@ -246,18 +246,18 @@ TEST_F(ClerkTest, CheckpointComesWhenItsTimeHasCome) {
 
 TEST(ProtocolTest, MessagesComeBackAndNothingElseDecodes) {
     std::vector<Ask> asks{StartAsk{.vm = vm_id(1)},
-                                AttachAsk{.vm = vm_id(1), .pending = State{.version = 4}},
-                                CommitAsk{.next = {.version = 7}, .strict = true},
-                                StopAsk{},
-                                EvidenceAsk{.nonce = {std::byte{3}}},
-                                StatusAsk{},
-                                CheckpointAsk{},
-                                LeafAsk{.vm = vm_id(2)},
-                                RoomAsk{},
-                                ReanchorAsk{.vm = vm_id(2),
-                                            .accepted = {.version = 3},
-                                            .tenant_key = std::vector<std::byte>(kMaxPublicKey),
-                                            .signature = std::vector<std::byte>(kMaxSignature)}};
+                          AttachAsk{.vm = vm_id(1), .pending = State{.version = 4}},
+                          CommitAsk{.next = {.version = 7}, .strict = true},
+                          StopAsk{},
+                          EvidenceAsk{.nonce = {std::byte{3}}},
+                          StatusAsk{},
+                          CheckpointAsk{},
+                          LeafAsk{.vm = vm_id(2)},
+                          RoomAsk{},
+                          ReanchorAsk{.vm = vm_id(2),
+                                      .accepted = {.version = 3},
+                                      .tenant_key = std::vector<std::byte>(kMaxPublicKey),
+                                      .signature = std::vector<std::byte>(kMaxSignature)}};
     asks.emplace_back(RoomAsk{.strict = true});
     asks.emplace_back(BundleAsk{.bundle = vm_id(3), .security_version = 7});
     for (const Ask& each : asks) {

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/agent_serve.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/attest.hpp"
+#include "cli/broker_relay.hpp"
+#include "cli/connections.hpp"
+#include "cli/error.hpp"
+#include "cli/inet_address.hpp"
+#include "cli/output.hpp"
+#include "cli/socket_file.hpp"
+#include "cli/supervisor.hpp"
+#include "guest_agent/call/server.hpp"
+#include "guest_agent/call/services.hpp"
+#include "sys/poller.hpp"
+#include "sys/rate.hpp"
+#include "sys/socket.hpp"
+
+namespace holdfast::cli {
+namespace {
+
+namespace call = agent::call;
+using agent::Bytes;
+
+constexpr std::size_t kMaxBlobs = 1024;  ///< a guest must not fill the host's disk: with kMaxBody, 1 GiB
+constexpr std::size_t kMaxRelayed = 4;   ///< connections to the broker at a time
+/// Evidence keeps the host's TPM busy, which all VMs share: so many at once, then one a second.
+constexpr std::uint64_t kEvidenceBurst = 16;
+
+/// Blobs of a guest as files of one folder. Names have no '/' and no dot in front (services.hpp).
+class BlobFolder {
+public:
+    explicit BlobFolder(std::string path) : path_{std::move(path)} {}
+
+    [[nodiscard]] call::Answer get(Bytes body) const {
+        if (path_.empty()) return call::refusal::kNotAllowed;
+        const auto name = call::decode_blob_name(body);
+        if (!name) return call::refusal::kMalformed;
+        const UniqueFd file{::open((path_ + '/' + *name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
+        if (!file) return errno == ENOENT ? call::refusal::kNotFound : call::refusal::kFailed;
+        const auto size = file_size(file);
+        if (!size || *size > call::kMaxBody) return call::refusal::kFailed;
+        std::vector<std::byte> bytes(*size);
+        if (!pread_exact(file, bytes, 0)) return call::refusal::kFailed;
+        return bytes;
+    }
+    [[nodiscard]] call::Answer put(Bytes body) const {
+        if (path_.empty()) return call::refusal::kNotAllowed;
+        const auto blob = call::decode_named_blob(body);
+        if (!blob) return call::refusal::kMalformed;
+        const std::string path = path_ + '/' + blob->name;
+        if (::access(path.c_str(), F_OK) != 0 && is_full()) return call::refusal::kNoRoom;
+        const std::string fresh = path_ + "/.new";
+        const UniqueFd file{
+            ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)};
+        if (!file || !write_all(file, blob->bytes) || ::fdatasync(file.get()) < 0 ||
+            ::rename(fresh.c_str(), path.c_str()) < 0) {
+            return call::refusal::kFailed;
+        }
+        return std::vector<std::byte>{};
+    }
+
+private:
+    [[nodiscard]] bool is_full() const {
+        std::error_code wrong;
+        const auto files = std::filesystem::directory_iterator{path_, wrong};
+        return wrong || std::distance(begin(files), end(files)) >= static_cast<std::ptrdiff_t>(kMaxBlobs);
+    }
+    std::string path_;
+};
+
+/// The host's half of what a guest shows: quotes of the host's TPM and anchor around the guest's own.
+class EvidenceDesk {
+public:
+    EvidenceDesk(std::string vm, std::string state_dir)
+        : vm_{std::move(vm)}, state_dir_{std::move(state_dir)} {}
+
+    [[nodiscard]] call::Answer answer(Bytes body) {
+        if (vm_.empty()) return call::refusal::kNotAllowed;
+        auto ask = call::decode_evidence_ask(body);
+        if (!ask) return call::refusal::kMalformed;
+        if (allowed_.take(1, TokenBucket::Clock::now()) == 0) return call::refusal::kNoRoom;
+        try {
+            auto evidence = collect_evidence(vm_, {ask->nonce.begin(), ask->nonce.end()},
+                                             std::move(ask->quote), state_dir_);
+            if (evidence.size() <= call::kMaxBody) return evidence;
+            print_error("holdfast: the evidence of '{}' has {} bytes: more than a call carries\n",
+                        printable(vm_), evidence.size());
+        } catch (const Failure& failure) {
+            failure.print();
+        }
+        return call::refusal::kFailed;
+    }
+
+private:
+    std::string vm_;
+    std::string state_dir_;
+    TokenBucket allowed_{1, kEvidenceBurst, TokenBucket::Clock::now()};
+};
+
+class Desk final : public call::Handler {
+public:
+    Desk(const AgentOptions& options, const std::string& state_dir)
+        : blobs_{options.blobs}, evidence_{options.vm, state_dir} {}
+
+    [[nodiscard]] call::Answer answer(const call::Request& request) override {
+        if (request.service != call::host_service::kNumber) return call::refusal::kUnknownMethod;
+        const Bytes body = request.body.bytes();
+        switch (request.method) {
+            case call::host_service::kEcho: return std::vector<std::byte>{body.begin(), body.end()};
+            case call::host_service::kGetBlob: return blobs_.get(body);
+            case call::host_service::kPutBlob: return blobs_.put(body);
+            case call::host_service::kEvidence: return evidence_.answer(body);
+            default: return call::refusal::kUnknownMethod;
+        }
+    }
+
+private:
+    BlobFolder blobs_;
+    EvidenceDesk evidence_;
+};
+
+/// Where the VM's vsock looks for a port that the guest connects to.
+struct Door {
+    UniqueFd listener;
+    SocketFile file;
+};
+Door open_door(const std::string& vsock, std::uint32_t port) {
+    const std::string path = fmt::format("{}_{}", vsock, port);
+    auto listener = listen_anew(path, SOCK_STREAM);
+    if (!listener) {
+        throw Failure{Code::Vsock, fmt::format("'{}' cannot be made", printable(path)),
+                      reason_of(listener.error()), "another holdfast agent serve may run for this VM"};
+    }
+    return {.listener = std::move(*listener), .file = SocketFile{path}};
+}
+
+void carry_next(const UniqueFd& listener, sockaddr_in broker, Connections& carried) {
+    UniqueFd guest{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+    if (!guest) return;
+    const bool taken = carried.take(std::move(guest), [broker](const UniqueFd& socket) {
+        const auto done = carry_to_broker(socket, broker);
+        if (!done)
+            print_error("holdfast: a connection to the broker has ended: {}\n", reason_of(done.error()));
+    });
+    if (!taken) print_error("holdfast: the guest has {} connections to its broker already\n", kMaxRelayed);
+}
+
+void expect_folder(const std::string& path) {
+    struct stat info{};
+    if (path.empty() || (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode))) return;
+    throw Failure{Code::Value, fmt::format("--blobs '{}' is no folder", printable(path)),
+                  "blobs of the guest are files in it", "make it first: mkdir"};
+}
+
+}  // namespace
+
+int serve_guest_calls(const AgentOptions& options, const std::string& state_dir) {
+    expect_folder(options.blobs);
+    enum Token : std::uint64_t { kEnded, kBroker, kCalls };
+    const Signals signals;
+    Poller poller = expect(Poller::create());
+    expect(poller.add(signals.fd(), EPOLLIN, kEnded));
+
+    Door calls = open_door(options.vsock, call::kHostPort);
+    Desk desk{options, state_dir};
+    call::Server server{std::move(calls.listener), accept_unix, poller, desk, kCalls};
+    expect(server.start());
+
+    Door to_broker;
+    sockaddr_in broker{};
+    Connections carried{kMaxRelayed};
+    if (!options.broker.empty()) {
+        broker = inet_address("--broker", options.broker);
+        to_broker = open_door(options.vsock, call::kBrokerPort);
+        expect(poller.add(to_broker.listener, EPOLLIN, kBroker));
+    }
+    print("ready\n");
+    std::array<epoll_event, 8> events{};
+    for (;;) {
+        for (const epoll_event& event : expect(poller.wait(events, -1))) {
+            if (event.data.u64 == kEnded) return 0;
+            if (event.data.u64 == kBroker) carry_next(to_broker.listener, broker, carried);
+            else server.event(event.data.u64, event.events);
+        }
+    }
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// /etc/holdfast/agent.conf, which `holdfast image` puts into the initramfs: so it is measured with it, and
+// the host decides nothing in it. Lines of `key = value`; `#` begins a comment; a key that is not known is an
+// error.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sys/result.hpp"
+#include "sys/sha2.hpp"
+
+namespace holdfast::agent {
+
+inline constexpr const char* kConfigFile = "/etc/holdfast/agent.conf";
+inline constexpr std::size_t kMaxConfig = 64U << 10;
+
+struct Config {
+    std::string program;                 ///< absolute; empty: none, and the agent only serves
+    std::vector<std::string> arguments;  ///< each `argument = ...`, in order
+    bool power_off = true;               ///< `at-end = power-off` or `stay`: once the program has ended
+    bool serve_host = true;              ///< `calls-in = yes` or `no`
+    std::string disk;                    ///< `disk = /dev/vda`: LUKS2; it becomes /dev/mapper/disk
+    std::string disk_secret;             ///< `disk-secret = NAME`: its key, as the broker calls it
+    std::string disk_mount;              ///< `disk-mount = /data`: where its file system goes; empty: nowhere
+    std::vector<std::vector<std::byte>>
+        peer_hosts;                      ///< each `peer-host = HEX`: TPM name of a host's attestation key
+    bool peer_software_tpm = false;      ///< `peer-software-tpm = yes` or `no`: for tests of it all
+    std::vector<Digest256> broker_keys;  ///< each `broker-key = HEX`: SHA-256 of a SubjectPublicKeyInfo
+};
+
+/// An Input error that names what is wrong.
+[[nodiscard]] Result<Config> parse_config(std::string_view text);
+/// Without a file: the defaults.
+[[nodiscard]] Result<Config> read_config(const char* path);
+
+}  // namespace holdfast::agent

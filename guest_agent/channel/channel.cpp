@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guest_agent/channel/channel.hpp"
+
+#include <algorithm>
+
+#include "sys/wire/endian.hpp"
+
+namespace holdfast::agent::channel {
+namespace {
+
+constexpr std::size_t kNonce = 32;
+constexpr std::size_t kPiece = 64U << 10;
+constexpr std::size_t kFirstRecord = 16U << 10;  // RFC 8446 §5.1: the most that a record holds
+// Kinds of messages. Each side sends challenge, evidence and accept in this order and takes nothing else
+// meanwhile.
+constexpr std::byte kChallenge{1};
+constexpr std::byte kEvidence{2};
+constexpr std::byte kAccept{3};
+constexpr std::byte kPayload{4};
+
+struct Head {
+    Be<std::uint32_t> size;
+    std::byte kind;
+};
+static_assert(sizeof(Head) == 5 && alignof(Head) == 1);
+
+attest::ChannelRole other(attest::ChannelRole role) noexcept {
+    return role == attest::ChannelRole::Client ? attest::ChannelRole::Server : attest::ChannelRole::Client;
+}
+
+}  // namespace
+
+Result<Channel> Channel::create(TlsStream stream, const TlsIdentity& own, const Appraisal& appraisal,
+                                Deadline deadline) {
+    Channel made{std::move(stream), own.key(), appraisal};
+    HF_TRY(made.attest(deadline));
+    return made;
+}
+
+Result<Digest256> Channel::binding_of(attest::ChannelRole maker, Bytes nonce) const {
+    const auto exporter = HF_TRY(stream_.exporter());
+    const bool is_own = maker == stream_.role();
+    return attest::channel_binding({.role = maker,
+                                    .nonce = nonce,
+                                    .exporter = exporter,
+                                    .own_key = is_own ? Bytes{own_key_} : stream_.peer_key(),
+                                    .peer_key = is_own ? stream_.peer_key() : Bytes{own_key_},
+                                    .context = appraisal_->context});
+}
+
+Result<void> Channel::attest(Deadline deadline) {
+    std::array<std::byte, kNonce> nonce{};
+    fill_random(nonce);
+    HF_TRY(put(kChallenge, nonce, deadline));
+    const auto theirs = HF_TRY(get(kChallenge, kNonce, deadline));
+    if (theirs.size() != kNonce) return peer_fault("a challenge of another size");
+    const Digest256 ours = HF_TRY(binding_of(stream_.role(), theirs));
+    const auto made = HF_TRY(appraisal_->make(ours));
+    if (made.size() > kMaxEvidence) return input_error("our evidence is too long");
+    // Evidence is longer than what sockets buffer, and both sides send: the client first.
+    std::vector<std::byte> shown;
+    const Digest256 expected = HF_TRY(binding_of(other(stream_.role()), nonce));
+    if (stream_.role() == attest::ChannelRole::Client) {
+        HF_TRY(put(kEvidence, made, deadline));
+        shown = HF_TRY(get(kEvidence, kMaxEvidence, deadline));
+    } else {
+        shown = HF_TRY(get(kEvidence, kMaxEvidence, deadline));
+        // Nobody sees our evidence who has not shown some that counts.
+        HF_TRY(appraisal_->judge(expected, shown));
+        HF_TRY(put(kEvidence, made, deadline));
+    }
+    if (stream_.role() == attest::ChannelRole::Client) HF_TRY(appraisal_->judge(expected, shown));
+    HF_TRY(put(kAccept, {}, deadline));
+    HF_TRY(get(kAccept, 0, deadline));
+    expires_ = std::chrono::steady_clock::now() + appraisal_->lifetime;
+    return {};
+}
+
+Result<void> Channel::attest_again(Deadline deadline) {
+    if (failed_) return *failed_;
+    const auto done = attest(deadline);
+    if (!done) failed_ = done.error();
+    return done;
+}
+
+Result<void> Channel::put(std::byte kind, Bytes body, Deadline deadline) {
+    const Head head{.size = static_cast<std::uint32_t>(body.size()), .kind = kind};
+    // Head and beginning in one record of TLS: a record of five bytes costs as much as one of thousands.
+    std::array<std::byte, kFirstRecord> first;
+    const std::size_t taken = std::min(body.size(), first.size() - sizeof head);
+    std::ranges::copy(std::as_bytes(std::span{&head, 1}), first.begin());
+    std::ranges::copy(body.first(taken), first.begin() + sizeof head);
+    const auto sent = stream_.write(Bytes{first}.first(sizeof head + taken), deadline);
+    wipe(std::span{first}.first(sizeof head + taken));
+    HF_TRY(sent);
+    return stream_.write(body.subspan(taken), deadline);
+}
+
+Result<std::size_t> Channel::get_head(std::byte kind, std::size_t most, Deadline deadline) {
+    Head head{};
+    HF_TRY(stream_.read(std::as_writable_bytes(std::span{&head, 1}), deadline));
+    if (head.kind != kind) return peer_fault("a message of a channel out of its turn");
+    if (head.size.get() > most) return peer_fault("a message of a channel that is too long");
+    return std::size_t{head.size.get()};
+}
+
+Result<std::vector<std::byte>> Channel::get(std::byte kind, std::size_t most, Deadline deadline) {
+    const std::size_t size = HF_TRY(get_head(kind, most, deadline));
+    std::vector<std::byte> body;
+    // Room is made as bytes come.
+    while (body.size() < size) {
+        const std::size_t at = body.size();
+        body.resize(at + std::min(kPiece, size - at));
+        HF_TRY(stream_.read(std::span{body}.subspan(at), deadline));
+    }
+    return body;
+}
+
+Result<void> Channel::send(Bytes payload, Deadline deadline) {
+    if (failed_) return *failed_;
+    if (payload.size() > kMaxPayload) return input_error("a message is too long");
+    if (is_due()) return input_error("the evidence of this channel has expired: attest again");
+    const auto sent = put(kPayload, payload, deadline);
+    if (!sent) failed_ = sent.error();
+    return sent;
+}
+
+Result<SecretBuffer> Channel::get_payload(Deadline deadline) {
+    SecretBuffer payload{HF_TRY(get_head(kPayload, kMaxPayload, deadline))};
+    HF_TRY(stream_.read(payload.bytes(), deadline));
+    return payload;
+}
+
+Result<SecretBuffer> Channel::receive(Deadline deadline) {
+    if (failed_) return *failed_;
+    if (is_due()) return input_error("the evidence of this channel has expired: attest again");
+    auto payload = get_payload(deadline);
+    if (!payload) failed_ = payload.error();
+    return payload;
+}
+
+}  // namespace holdfast::agent::channel

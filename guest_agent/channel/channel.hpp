@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attested channel: TLS 1.3, and then evidence both ways inside it, bound to this very connection, both
+// keys, the side that makes it and a fresh challenge of the other (attest/channel/binding.hpp). Evidence
+// inside the handshake would bind a key and not the connection: whoever got that key could relay (research
+// 2026, CVE-2026-33697).
+#pragma once
+
+#include <functional>
+
+#include "guest_agent/channel/tls.hpp"
+
+namespace holdfast::agent::channel {
+
+inline constexpr std::size_t kMaxEvidence = 4U << 20;  ///< bytes
+inline constexpr std::size_t kMaxPayload = 1U << 20;   ///< bytes of one message of the application
+
+/// Makes evidence for a binding, and judges the peer's.
+struct Appraisal {
+    std::function<Result<std::vector<std::byte>>(const Digest256& binding)> make;
+    std::function<Result<void>(const Digest256& binding, Bytes evidence)> judge;
+    /// What both sides must agree on beside: hash of the policy, group and epoch.
+    std::vector<std::byte> context;
+    /// For so long evidence counts, by this machine's clock: a host that slows the clock down keeps a channel
+    /// open that was attested, and opens none.
+    std::chrono::seconds lifetime{3600};
+};
+
+/// One thread. After an error nothing more is sent or received.
+class Channel {
+public:
+    /// Attests both ways at once. `appraisal` outlives the channel.
+    static Result<Channel> create(TlsStream stream, const TlsIdentity& own, const Appraisal& appraisal,
+                                  Deadline deadline);
+    Result<void> send(Bytes payload, Deadline deadline);
+    Result<SecretBuffer> receive(Deadline deadline);
+    /// Both sides call it at the same place of their conversation.
+    Result<void> attest_again(Deadline deadline);
+    [[nodiscard]] bool is_due() const noexcept { return std::chrono::steady_clock::now() >= expires_; }
+    [[nodiscard]] Bytes peer_key() const noexcept { return stream_.peer_key(); }
+
+private:
+    Channel(TlsStream stream, Bytes own_key, const Appraisal& appraisal) noexcept
+        : stream_{std::move(stream)}, own_key_{own_key.begin(), own_key.end()}, appraisal_{&appraisal} {}
+    Result<void> attest(Deadline deadline);
+    Result<Digest256> binding_of(attest::ChannelRole maker, Bytes nonce) const;
+    Result<void> put(std::byte kind, Bytes body, Deadline deadline);
+    Result<std::size_t> get_head(std::byte kind, std::size_t most, Deadline deadline);
+    Result<SecretBuffer> get_payload(Deadline deadline);
+    Result<std::vector<std::byte>> get(std::byte kind, std::size_t most, Deadline deadline);
+    TlsStream stream_;
+    std::vector<std::byte> own_key_;
+    const Appraisal* appraisal_;
+    Deadline expires_{};
+    std::optional<Error> failed_;
+};
+
+}  // namespace holdfast::agent::channel

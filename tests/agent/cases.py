@@ -1,0 +1,370 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""holdfast-agent in a Debian guest of `holdfast image`, under `holdfast run` in tier software. Started by agent_test, as
+root, in a scratch folder.
+
+usage: cases.py [SCENARIO...]
+"""
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import attested
+import frames
+import host as hosts
+import report
+import tpm_cases
+from report import behaviour
+from vm import AGENT, DEADLINE, GUESTS, HOLDFAST, Vm, cli, until
+
+LONG = "HOLDFAST_LONG" in os.environ
+JOB = f"""#!/program/busybox sh
+/program/busybox mkdir -p /bin
+/program/busybox --install -s /bin
+{AGENT}
+"""
+SECRET, OTHER, NEWER = "row of a patient: 4711", "word-of-blob-other", "word-of-version-2"
+
+
+def image(out, *more):
+    """An image whose program is a shell that does what its console says."""
+    with open("job", "w") as job:
+        job.write(JOB)
+    with open("key", "wb") as key:
+        key.write(os.urandom(32))
+    return cli("image", "--out", out, "--modules", GUESTS["modules-6.12"], "--program", "/bin/busybox", "--argument", "sh",
+               "--argument", "/job", "--file", "job=job", "--file", "key=key", *more)
+
+
+class Guest(Vm):
+    @staticmethod
+    def shape(initrd="agent.img"):
+        return ["--memory-encryption", "software", "--memory", "256M", "--kernel", GUESTS["vmlinux-6.12"],
+                "--initrd", initrd, "--cmdline", "console=ttyS0 quiet panic=-1"]
+
+    def agent(self, command, status=0):
+        return self.sh(f"/init {command} 2>&1", status=status)
+
+
+def caller(path):
+    stream = None
+
+    def there():
+        nonlocal stream
+        stream = frames.connect_guest(path, frames.GUEST_PORT, DEADLINE)
+        return stream is not None
+    until(there, "the agent listens")
+    return frames.Caller(stream)
+
+
+def calls_in():
+    path = os.path.abspath("in.vsock")
+    image("agent.img")
+    with Guest("in", "--vsock", f"5={path}") as vm:
+        vm.ready()
+        with behaviour("agent: holdfast agent status says what the guest's agent says, over vsock"):
+            said = json.loads(cli("agent", "status", "--vsock", path, "--json"))
+            assert said["state"] == "running" and said["has_tpm"] is False and said["program_status"] == -1, said
+        with behaviour("agent: what is sent comes back, up to the largest frame, and a longer one ends the connection"):
+            calls = caller(path)
+            for size in (0, 1, 65536, 1 << 20):
+                body = os.urandom(size)
+                assert calls.call(frames.ECHO, body) == (frames.REPLY, body), size
+            calls.stream.sendall(frames.frame(frames.REQUEST, 1, frames.ECHO, 5, 4, length=(1 << 20) + 1))
+            assert calls.stream.recv(1) == b""
+        with behaviour("agent: calls that it does not know are refused, and the connection goes on"):
+            calls = caller(path)
+            assert calls.call(99) == (frames.REFUSAL, b"\x01\x00")
+            assert calls.call(frames.STATUS, service=77) == (frames.REFUSAL, b"\x01\x00")
+            assert calls.call(frames.STATUS, b"x") == (frames.REFUSAL, b"\x02\x00")
+            assert calls.call(frames.ECHO, b"x")[0] == frames.REPLY
+            calls.stream.close()
+        with behaviour("agent: what is no frame, or out of turn, ends that connection and nothing else"):
+            good = caller(path)
+            for wrong in (b"\0" * 32, b"GET / HTTP/1.0\r\n\r\n" * 4, frames.frame(frames.REQUEST, 1, 2, 2, 0),
+                          frames.frame(frames.REQUEST, 1, 2, 1, 1), frames.frame(frames.REPLY, 1, 2, 1, 0),
+                          frames.frame(frames.REQUEST, 1, 2, 1, 0, version=2), frames.frame(frames.HELLO, 0, 0, 0, 0)):
+                bad = caller(path)
+                bad.stream.sendall(wrong)
+                assert bad.stream.recv(1) == b"", wrong
+            assert good.call(frames.ECHO, b"still there") == (frames.REPLY, b"still there")
+        with behaviour("agent: a host that sends and never reads costs itself its connections only"):
+            greedy = [caller(path) for _ in range(3)]
+            for one in greedy:
+                one.stream.settimeout(1)
+                try:
+                    for _ in range(40):
+                        one.send(frames.ECHO, b"x" * (1 << 19))
+                except OSError:  # it took as much as it takes
+                    pass
+            assert good.call(frames.ECHO, b"still there") == (frames.REPLY, b"still there")
+            for one in greedy:
+                one.stream.close()
+        with behaviour("agent: it needs at most 8 MiB"):
+            status = vm.sh("cat /proc/1/status")
+            resident = int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1))
+            print(f"# the agent's memory: {resident} KiB at most, so far")
+            assert resident <= 8192, f"{resident} KiB"
+        with behaviour("agent: what it is told to end it ends, status 0"):
+            cli("agent", "power-off", "--vsock", path)
+            vm.ends(0)
+
+
+def calls_out():
+    path = os.path.abspath("out.vsock")
+    image("out.img")
+    host = hosts.Host(path)
+    with Guest("out", "--vsock", f"6={path}", initrd="out.img") as vm:
+        vm.ready()
+        with behaviour("blob: what the guest gives its host to keep comes back"):
+            vm.sh(f"echo '{SECRET}' | /init blob put data 1 /key")
+            vm.sh(f"echo {OTHER} | /init blob put other 1 /key")
+            assert vm.agent("blob get data 1 /key") == SECRET
+        with behaviour("blob: the host has seen no byte of it"):
+            assert SECRET.encode() not in host.seen and OTHER.encode() not in host.seen
+        vm.sh(f"echo {NEWER} | /init blob put data 2 /key")
+        for lie in hosts.LIES:
+            with behaviour(f"blob: a host that answers with {lie} is caught, and nothing comes out"):
+                host.lie = lie
+                said = vm.agent("blob get data 2 /key", status=1)
+                assert not any(word in said for word in (SECRET, OTHER, NEWER)), said
+                assert "holdfast-agent: error failed" in said, said
+        def newest_and_no_older():
+            host.lie = None
+            assert vm.agent("blob get data 2 /key") == NEWER
+            host.lie = "older blob"
+            said = vm.agent("blob get data 2 /key", status=1)
+            assert "rollback" in said and SECRET not in said, said
+
+        with behaviour("blob: after all lies an honest answer is taken"):
+            newest_and_no_older()
+        for date in ("1999-12-31", "2037-01-01"):
+            with behaviour(f"blob: with a clock that says {date} that is so as well"):
+                vm.sh(f"date -s '{date} 00:00:00'")
+                newest_and_no_older()
+        with behaviour("blob: and where the guest stands still from its question until the answer is there"):
+            qmp, pauses = vm.qmp(), []
+
+            @contextlib.contextmanager
+            def paused():
+                qmp.run("stop")
+                yield
+                pauses.append(qmp.run("query-status")["status"])
+                qmp.run("cont")
+            host.around = paused
+            newest_and_no_older()
+            assert pauses == ["paused"] * 2, pauses
+        host.close()
+        os.unlink(f"{path}_{frames.HOST_PORT}")
+        with behaviour("blob: where no host answers, the guest says so"):
+            assert "connect to the host" in vm.agent("blob get data 2 /key", status=1)
+        os.mkdir("blobs")
+        server = subprocess.Popen([HOLDFAST, "agent", "serve", "--vsock", path, "--blobs", "blobs"],
+                                  stdout=subprocess.PIPE, text=True)
+        assert server.stdout.readline() == "ready\n"
+        with behaviour("blob: holdfast agent serve keeps blobs as files that it cannot read"):
+            vm.sh(f"echo '{SECRET}' | /init blob put row-1 3 /key")
+            assert os.listdir("blobs") == ["row-1"]
+            with open("blobs/row-1", "rb") as file:
+                assert SECRET.encode() not in file.read()
+            assert vm.agent("blob get row-1 3 /key") == SECRET
+        with behaviour("blob: a blob that is not there is a refusal with words"):
+            assert "there is nothing of this name" in vm.agent("blob get none 0 /key", status=1)
+        with behaviour("blob: an older one put back on the host's disk is refused as a rollback"):
+            with open("blobs/row-1", "rb") as file:
+                old = file.read()
+            vm.sh("echo newest | /init blob put row-1 4 /key")
+            with open("blobs/row-1", "wb") as file:
+                file.write(old)
+            assert "rollback" in vm.agent("blob get row-1 4 /key", status=1)
+        server.send_signal(signal.SIGTERM)
+        server.wait(DEADLINE)
+        vm.send("exit 7\n")
+        vm.ends(0)
+    with behaviour("agent: when the program ends it says the status and powers off"):
+        assert 'program_ended status=7' in vm.text, vm.text[-300:]
+
+
+# TPM2_PCR_Extend of PCR 9 with 32 bytes of text, by its bytes.
+EXTEND = (r"exec 3<>/dev/tpmrm0; printf '\x80\x02\x00\x00\x00\x41\x00\x00\x01\x82\x00\x00\x00\x09\x00\x00\x00\x09\x40\x00\x00\x09"
+          r"\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x0b12345678901234567890123456789012' >&3; cat <&3 >/dev/null; exec 3>&-")
+
+
+def sealed_key():
+    """The guest's disk has a file that its vTPM opens; the host keeps copies of the disk."""
+    image("sealed.img")
+    with open("data.img", "wb") as disk:
+        disk.truncate(32 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "data.img"], check=True)
+    mount = "mkdir -p /mnt && mount -t ext4 /dev/vda /mnt"
+
+    @contextlib.contextmanager
+    def booted():
+        with Guest("sealed", "--vtpm", "on", "--disk", "data.img", initrd="sealed.img") as vm:
+            vm.ready()
+            vm.sh(mount)
+            yield vm
+            vm.power_off()
+
+    with booted() as vm:
+        with behaviour("keystore: what was sealed comes back"):
+            vm.sh("echo key of the first boot | /init keystore seal /mnt/key")
+            assert vm.agent("keystore unseal /mnt/key") == "key of the first boot"
+    shutil.copy("data.img", "older.img")
+    with booted() as vm:
+        with behaviour("keystore: at the next boot it comes back without network or host"):
+            assert vm.agent("keystore unseal /mnt/key") == "key of the first boot"
+        vm.sh("echo key of the second boot | /init keystore seal /mnt/key")
+        with behaviour("keystore: in a guest that has started other software (a PCR went on) it does not"):
+            vm.sh(EXTEND)
+            said = vm.agent("keystore unseal /mnt/key", status=1)
+            assert "PCRs" in said and "second" not in said, said
+    shutil.copy("data.img", "newer.img")
+    shutil.copy("older.img", "data.img")
+    with booted() as vm:
+        with behaviour("keystore: after an older disk was put back it is refused, as a rollback"):
+            said = vm.agent("keystore unseal /mnt/key", status=1)
+            assert "rollback" in said and "first" not in said, said
+    shutil.copy("newer.img", "data.img")
+    with booted() as vm:
+        with behaviour("keystore: with the newest disk it opens again"):
+            assert vm.agent("keystore unseal /mnt/key") == "key of the second boot"
+
+
+FETCHED = b"what only a guest may know"
+
+
+def broker():
+    """A guest asks for secrets: its host carries, adds its half of the evidence, and lies."""
+    path = os.path.abspath("asks.vsock")
+    with open("asks.conf", "w") as config:
+        config.write(f"broker-key = {attested.certificate('asks')}\n")
+    attested.certificate("mallory")
+    image("asks.img", "--config", "asks.conf")
+    flags = ["--vtpm", "on", "--vsock", f"7={path}"]
+    attested.policy("asks", [*Guest.shape("asks.img"), *flags])
+    attested.policy("other", [*Guest.shape("asks.img"), *flags], digest="00" * 48)
+    secrets = {"mine": (FETCHED, "asks"), "theirs": (b"of another image", "other")}
+    with attested.broker("asks", secrets) as (address,), Guest("asks", *flags, initrd="asks.img") as vm:
+        vm.ready()
+        with attested.running("agent", "serve", "--vsock", path, "--vm", "asks", "--broker", address):
+            with behaviour("broker: a guest gets its secret by its own quote and its host's evidence"):
+                assert vm.sh("/init secret get mine 2>&1").encode() == FETCHED
+            with behaviour("broker: a secret for another launch is refused, and the guest says why"):
+                said = vm.agent("secret get theirs", status=1)
+                assert "launch.digest" in said and "refuses" in said, said
+            with behaviour("broker: so is a name that it does not have"):
+                assert "broker.no-such-secret" in vm.agent("secret get none", status=1)
+            with behaviour("broker: it has written down what it gave and what it refused"):
+                assert [(each["secret"], each["decision"]) for each in attested.decisions("asks")] == [
+                    ("mine", "released"), ("theirs", "refused"), ("none", "refused")]
+        host, way = hosts.EvidenceHost(path, "asks"), hosts.Way(path, tuple(address.split(":")), "asks")
+        with behaviour("broker: over any host that carries the same it is given again"):
+            assert vm.sh("/init secret get mine 2>&1").encode() == FETCHED
+        for lie, code in hosts.EVIDENCE_LIES.items():
+            with behaviour(f"broker: a host that shows {lie} gets nothing for its guest"):
+                host.lie = lie
+                said = vm.agent("secret get mine", status=1)
+                assert "broker_refuses" in said and code in said and FETCHED.decode() not in said, said
+        host.lie = None
+        for lie, words in hosts.WAY_LIES.items():
+            with behaviour(f"broker: a host that puts {lie} on the way is found out, and nothing comes out"):
+                way.lie = lie
+                said = vm.agent("secret get mine", status=1)
+                assert words in said and FETCHED.decode() not in said, said
+        way.lie = None
+        for date in ("1999-12-31", "2037-01-01"):
+            with behaviour(f"broker: with a clock that says {date} it is given all the same: time is a hint"):
+                vm.sh(f"date -s '{date} 00:00:00'")
+                assert vm.sh("/init secret get mine 2>&1").encode() == FETCHED
+        with behaviour("broker: a guest in which a PCR went on since gets nothing any more"):
+            vm.sh(EXTEND)
+            assert "vtpm.pcr" in vm.agent("secret get mine", status=1)
+        host.close()
+        way.close()
+        vm.power_off()
+
+
+def disk():
+    """The guest's disk is encrypted by its owner, and opened by the broker first, then by the vTPM alone."""
+    path = os.path.abspath("disk.vsock")
+    with open("disk.conf", "w") as config:
+        config.write(f"broker-key = {attested.certificate('disk')}\ndisk = /dev/vda\ndisk-secret = disk\ndisk-mount = /data\n")
+    image("disk.img", "--config", "disk.conf")
+    flags = ["--vtpm", "on", "--vsock", f"8={path}", "--disk", "luks.img"]
+    key = attested.encrypted_disk("luks.img", {"from-owner": "of the owner\n"})
+    shutil.copy("luks.img", "fresh.img")
+    attested.policy("disk", [*Guest.shape("disk.img"), *flags])
+
+    @contextlib.contextmanager
+    def booted():
+        with Guest("disk", *flags, initrd="disk.img") as vm:
+            vm.ready()
+            yield vm
+            vm.power_off()
+
+    def refused(why):
+        with Guest("disk", *flags, initrd="disk.img") as vm:
+            vm.ends(0)
+            assert why in vm.text and "HF READY" not in vm.text, vm.text[-600:]
+
+    def older_disk_refused(older, what):
+        with behaviour(f"disk: one {what} is refused, though the broker would give the key"):
+            shutil.copy(older, "luks.img")
+            refused("rollback")
+
+    with attested.broker("disk", {"disk": (key, "disk")}) as (address,), \
+            attested.running("agent", "serve", "--vsock", path, "--vm", "disk", "--broker", address):
+        with behaviour("disk: at the first boot the broker's secret opens it"), booted() as vm:
+            assert vm.sh("cat /data/from-owner") == "of the owner"
+            assert 'key_from="broker"' in vm.text
+            vm.sh("echo of the first boot >/data/note")
+        shutil.copy("luks.img", "older.img")
+        shutil.copytree("/var/lib/holdfast/vtpm/disk", "older-vtpm")
+        with behaviour("disk: at the next boot the vTPM opens it, and nobody is asked"), booted() as vm:
+            assert vm.sh("cat /data/note") == "of the first boot"
+            assert 'key_from="vTPM"' in vm.text
+            assert len(attested.decisions("disk")) == 1
+        shutil.move("luks.img", "newest.img")
+        older_disk_refused("older.img", "from before the last boot")
+        if LONG:
+            older_disk_refused("fresh.img", "as its owner made it")
+        shutil.move("newest.img", "luks.img")
+        with behaviour("disk: with an older state of the vTPM nothing starts"):
+            shutil.move("/var/lib/holdfast/vtpm/disk", "newest-vtpm")
+            shutil.copytree("older-vtpm", "/var/lib/holdfast/vtpm/disk")
+            with Guest("disk", *flags, initrd="disk.img") as vm:
+                assert vm.wait() != 0 and "HF-0501" in vm.said(), vm.said()
+            shutil.rmtree("/var/lib/holdfast/vtpm/disk")
+            shutil.move("newest-vtpm", "/var/lib/holdfast/vtpm/disk")
+        if LONG:
+            with behaviour("disk: with the newest of both it opens again"), booted() as vm:
+                assert vm.sh("cat /data/note") == "of the first boot"
+        with behaviour("disk: the broker was asked once, and the key is nowhere on the disk"):
+            assert len(attested.decisions("disk")) == 1
+            with open("luks.img", "rb") as file:
+                content = file.read()
+            assert key not in content and key.hex().encode() not in content
+
+
+SCENARIOS = [calls_in, calls_out, sealed_key, broker, disk]
+
+
+def main():
+    chosen = sys.argv[1:] or [one.__name__ for one in SCENARIOS]
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    os.chdir(tempfile.mkdtemp(prefix="agent-"))
+    subprocess.run(["modprobe", "-a", "dm_crypt", "loop"], check=True)
+    with tpm_cases.anchor():
+        attested.enrol()
+        return 0 if report.run([one for one in SCENARIOS if one.__name__ in chosen]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

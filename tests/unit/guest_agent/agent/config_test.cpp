@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guest_agent/agent/config.hpp"
+
+#include <gtest/gtest.h>
+
+namespace holdfast::agent {
+namespace {
+
+TEST(AgentConfig, WhatIsNotSaidHasItsDefault) {
+    const auto config = parse_config("# nothing\n\n");
+    ASSERT_TRUE(config);
+    EXPECT_TRUE(config->program.empty() && config->disk.empty() && config->broker_keys.empty());
+    EXPECT_TRUE(config->power_off && config->serve_host);
+    EXPECT_FALSE(config->peer_software_tpm);
+}
+
+TEST(AgentConfig, EachKeyIsTakenAndListsGrow) {
+    const std::string key(64, 'a');
+    const auto config =
+        parse_config("program = /bin/app\nargument = -v\nargument = two words\nat-end = stay\n"
+                     "calls-in = no\ndisk = /dev/vda\ndisk-secret = data\ndisk-mount = /data\n"
+                     "peer-host = 000b01\npeer-host = 000b02\npeer-software-tpm = yes\nbroker-key = " +
+                     key + "\nbroker-key = " + key + "\r\n");
+    ASSERT_TRUE(config) << config.error().what;
+    EXPECT_EQ(config->program, "/bin/app");
+    EXPECT_EQ(config->arguments, (std::vector<std::string>{"-v", "two words"}));
+    EXPECT_FALSE(config->power_off || config->serve_host);
+    EXPECT_EQ(config->disk + config->disk_secret + config->disk_mount, "/dev/vdadata/data");
+    EXPECT_EQ(config->peer_hosts.size(), 2U);
+    EXPECT_TRUE(config->peer_software_tpm);
+    ASSERT_EQ(config->broker_keys.size(), 2U);
+    EXPECT_EQ(config->broker_keys[0][31], std::byte{0xaa});
+}
+
+TEST(AgentConfig, WhatIsNotUnderstoodIsAnError) {
+    for (const char* const wrong : {"program", "program = app", "unknown = 1", "at-end = never",
+                                    "calls-in = maybe", "disk = vda", "disk = /dev/vda", "broker-key = 12",
+                                    "broker-key = zz", "peer-host = 0", "peer-software-tpm = 1"}) {
+        EXPECT_FALSE(parse_config(wrong)) << wrong;
+    }
+}
+
+}  // namespace
+}  // namespace holdfast::agent

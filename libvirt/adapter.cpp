@@ -34,7 +34,7 @@ enum Token : std::uint64_t {
     kConsoleListener
 };
 
-// libvirt is given this long to hear of the end before the socket closes.
+// libvirt is given this long to come, and to hear of the end before the socket closes.
 constexpr std::chrono::milliseconds kLastWords{1000};
 
 Result<UniqueFd> ending_signals() {
@@ -46,6 +46,12 @@ Result<UniqueFd> ending_signals() {
     UniqueFd fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
     if (!fd) return os_error("signalfd");
     return fd;
+}
+
+void leave_session() {
+    ::setsid();
+    const UniqueFd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null.get(), fd);
 }
 
 Result<UniqueFd> open_monitor(const Monitor& monitor) {
@@ -61,8 +67,6 @@ public:
     static Result<std::unique_ptr<Adapter>> create(const Plan& plan, UniqueFd listener);
     Result<void> start_vm();
     Result<int> serve();
-    /// One who has not come within kLastWords is not waited for.
-    void await_client();
 
 private:
     Adapter(const Plan& plan, Poller poller) noexcept
@@ -122,13 +126,6 @@ Result<int> Adapter::serve() {
     return *exit_status_;
 }
 
-void Adapter::await_client() {
-    std::array<epoll_event, 8> events;
-    const auto ready = poller_.wait(events, static_cast<int>(kLastWords.count()));
-    if (!ready) return;
-    for (const epoll_event& event : *ready) monitor_->on_ready(event.data.u64);
-}
-
 void Adapter::on_ready(std::uint64_t token) {
     switch (token) {
         case kSignal: exit_status_ = 0; break;
@@ -155,6 +152,18 @@ void Adapter::on_vm_ended() {
     if (status != 0 || !plan_.stay_after) exit_status_ = status;
 }
 
+// libvirt shows its user the end of the domain's log if the process is gone when the monitor ends, and else
+// that it could not read or write. So another process keeps the monitor open until this one is gone.
+void outlive(const UniqueFd& listener) {
+    pollfd client{.fd = listener.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&client, 1, static_cast<int>(kLastWords.count())) <= 0) return;
+    const pid_t self = ::getpid();
+    if (::fork() != 0) return;
+    leave_session();
+    for (auto left = kLastWords; left.count() > 0 && ::kill(self, 0) == 0; --left) ::usleep(1000);
+    ::_exit(0);
+}
+
 Result<void> write_pid(const std::string& path, pid_t pid) {
     const UniqueFd file{::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
     if (!file) return os_error("open the pid file");
@@ -175,9 +184,7 @@ Result<int> run_probe(const Plan& plan) {
             if (!plan.pid_file.empty()) HF_TRY(write_pid(plan.pid_file, child));
             ::_exit(0);
         }
-        ::setsid();
-        const UniqueFd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
-        for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null.get(), fd);
+        leave_session();
     }
     const auto adapter = HF_TRY(Adapter::create(plan, std::move(listener)));
     return adapter->serve();
@@ -185,24 +192,23 @@ Result<int> run_probe(const Plan& plan) {
 
 Result<int> run_domain(const Plan& plan) {
     UniqueFd listener = HF_TRY(open_monitor(plan.monitor));
+    const UniqueFd door{::fcntl(listener.get(), F_DUPFD_CLOEXEC, 3)};
+    if (!door) return os_error("duplicate the monitor's descriptor");
     const auto adapter = HF_TRY(Adapter::create(plan, std::move(listener)));
     if (const auto started = adapter->start_vm(); !started) {
-        adapter->await_client();
+        outlive(door);
         return started.error();
     }
     return adapter->serve();
 }
 
-void await_client(std::span<const char* const> words) {
+void outlive_monitor(std::span<const char* const> words) {
     for (std::size_t i = 1; i < words.size(); ++i) {
         if (std::string_view{words[i - 1]} != "-chardev") continue;
         auto fields = Fields::read(words[i], "backend");
         if (!fields || fields->take("server") != "on") continue;
         const auto fd = fd_of(fields->take("fd"));
-        if (!fd) continue;
-        pollfd wait{.fd = *fd, .events = POLLIN, .revents = 0};
-        if (::poll(&wait, 1, static_cast<int>(kLastWords.count())) > 0) ::accept(*fd, nullptr, nullptr);
-        return;
+        if (fd) return outlive(UniqueFd{*fd});
     }
 }
 

@@ -12,8 +12,8 @@ namespace holdfast::libvirt {
 [[nodiscard]] Result<int> run_probe(const Plan& plan);
 /// Starts the VM and serves the domain's monitor and console until its end. The exit status.
 [[nodiscard]] Result<int> run_domain(const Plan& plan);
-/// For a command line that was refused: waits a moment for libvirt to come to its monitor. Only who has been
-/// there reads our last words in the domain's log, and shows them; others are told "Connection refused".
-void await_client(std::span<const char* const> words);
+/// For a command line that was refused: waits a moment for libvirt to come to its monitor, which then ends
+/// only after this process. Only so it shows what stands in the domain's log.
+void outlive_monitor(std::span<const char* const> words);
 
 }  // namespace holdfast::libvirt

@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
     const auto plan = libvirt::make_plan(words, {environ, variables});
     if (!plan) {
         const int status = refuse(plan.error().what, plan.error().fix);
-        libvirt::await_client(words);
+        libvirt::outlive_monitor(words);
         return status;
     }
     const auto status = plan->probe ? libvirt::run_probe(*plan) : libvirt::run_domain(*plan);

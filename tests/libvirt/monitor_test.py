@@ -89,5 +89,36 @@ class Monitor(unittest.TestCase):
         self.assertEqual({domain.next(), domain.next()}, {'return', 'SHUTDOWN'})
 
 
+class Refusal(unittest.TestCase):
+    """libvirt shows a domain's log to its user only if the process is gone when the monitor ends."""
+
+    def refused(self, *words, **settings):
+        with tempfile.TemporaryDirectory(prefix='holdfast-test-') as place, socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f'{place}/monitor')
+            listener.listen(1)
+            environment = {'PATH': os.environ['PATH'], 'HOLDFAST_STATE_DIR': place, **settings}
+            monitor = ['-chardev', f'socket,id=charmonitor,fd={listener.fileno()},server=on,wait=off',
+                       '-mon', 'chardev=charmonitor,id=monitor,mode=control']
+            command = [daemon.EMULATOR, '-name', 'guest=box', '-S', '-machine', 'q35', '-accel', 'kvm', '-m', 'size=16M', '-smp', '1', *monitor, *words]
+            with subprocess.Popen(command, env=environment, pass_fds=[listener.fileno()], stderr=subprocess.PIPE, text=True) as process:
+                listener.close()
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.settimeout(daemon.DEADLINE)
+                    client.connect(f'{place}/monitor')
+                    client.sendall(b'{"execute": "qmp_capabilities"}')
+                    with self.assertRaises(ConnectionResetError):
+                        client.recv(1)
+                self.assertIsNotNone(os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+                said = process.communicate(timeout=daemon.DEADLINE)[1]
+            self.assertEqual(process.returncode, 1)
+            return said
+
+    def test_of_a_command_line(self):
+        self.assertIn('no-such-device', self.refused('-device', 'no-such-device'))
+
+    def test_of_a_vm(self):
+        self.assertIn('holdfast: HF-03', self.refused('-kernel', '/no/kernel', HOLDFAST_MEMORY_ENCRYPTION='none'))
+
+
 if __name__ == '__main__':
     unittest.main(verbosity=2)

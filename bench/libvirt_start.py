@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long `virsh start` takes, and the guest's first byte, beside the same domain on QEMU; and the adapter's memory.
 
-usage: libvirt_start.py HOLDFAST [ROUNDS]    as root, where KVM runs Linux guests (tools/host run -- ...)
+usage: libvirt_start.py [--build DIR] [--rounds N] [--figures]    as root; --figures: for holdfast bench, "name value unit" a line
 
-The two take turns. Absolute times mean nothing in the emulated host, ratios do.
+The two take turns, in the emulated host where this machine's KVM runs no Linux. Absolute times mean nothing there, ratios do.
 """
+import argparse
+import json
 import os
 import pathlib
 import re
@@ -16,18 +18,31 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True  # the tree stays as it is
 TREE = pathlib.Path(__file__).resolve().parents[1]
-os.environ['HOLDFAST'] = os.path.abspath(sys.argv[1])
+FIGURES = (('start', 'virsh start', 's'), ('first_byte', 'first byte', 's'), ('pss', 'memory of the emulator process', 'MiB'))
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--build', default=str(TREE / 'build'))
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--figures', action='store_true')
+    return parser.parse_args()
+
+
+given = arguments()
+os.environ['HOLDFAST'] = os.path.abspath(given.build) + '/holdfast'
 sys.path.insert(0, str(TREE / 'tests/libvirt'))
 import daemon
-
-KERNEL, INITRD = (subprocess.run([TREE / 'tools/guests', 'path', part], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-                  for part in ('vmlinux-6.1', 'initramfs-6.1'))
+import domain_test
+import in_emulated_host
 
 
 def xml(name, emulator, console, environment=''):
+    parts = json.loads(os.environ['HOLDFAST_GUESTS'])
     return f'''<domain type="kvm" xmlns:qemu="http://libvirt.org/schemas/domain/qemu/1.0"><name>{name}</name><memory unit="MiB">256</memory>
-        <vcpu>1</vcpu><os><type arch="x86_64" machine="q35">hvm</type><kernel>{KERNEL}</kernel><initrd>{INITRD}</initrd>
+        <vcpu>1</vcpu><os><type arch="x86_64" machine="q35">hvm</type><kernel>{parts["vmlinux-6.1"]}</kernel><initrd>{parts["initramfs-6.1"]}</initrd>
         <cmdline>console=ttyS0 hf.hold</cmdline></os><features><acpi/></features><cpu mode="host-passthrough"/>
         <devices><emulator>{emulator}</emulator><serial type="file"><source path="{console}"/></serial><memballoon model="none"/></devices>
         {environment}</domain>'''
@@ -48,13 +63,12 @@ def once(libvirtd, name, console):
     running = time.monotonic() - start
     watcher.join(daemon.DEADLINE)
     pid = libvirtd.inside_file(f'/run/libvirt/qemu/{name}.pid')
-    pss = int(re.search(r'^Pss:\s+(\d+)', pathlib.Path(f'/proc/{int(pid)}/smaps_rollup').read_text(), re.MULTILINE)[1])
+    pss = int(re.search(r'^Pss:\s+(\d+)', pathlib.Path(f'/proc/{int(pid)}/smaps_rollup').read_text(), re.MULTILINE)[1]) / 1024
     libvirtd.virsh('destroy', name)
     return running, byte[0], pss
 
 
-def main():
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+def measure():
     with tempfile.TemporaryDirectory() as directory:
         libvirtd = daemon.Daemon(directory, hide_qemu=False)
         none = '<qemu:commandline><qemu:env name="HOLDFAST_MEMORY_ENCRYPTION" value="none"/></qemu:commandline>'
@@ -63,16 +77,32 @@ def main():
             file = pathlib.Path(directory, name + '.xml')
             file.write_text(xml(name, emulator, f'{directory}/{name}.console', more))
             libvirtd.virsh('define', str(file))
-        for turn in range(rounds + 1):  # the first warms caches
+        for turn in range(given.rounds + 1):  # the first warms caches
             for name, taken in results.items():
                 values = once(libvirtd, name, pathlib.Path(directory, name + '.console'))
                 if turn:
                     taken.append(values)
         libvirtd.close()
-    for index, (what, unit) in enumerate((('virsh start', 's'), ('first byte', 's'), ('memory of the emulator process', 'KiB'))):
+    for index, (figure, what, unit) in enumerate(FIGURES):
+        if given.figures:
+            for name, taken in results.items():
+                for values in taken:
+                    print(f'libvirt.{figure}.{name} {values[index]:.6g} {unit}')
+            continue
         ours, theirs = (statistics.median(values[index] for values in results[name]) for name in ('holdfast', 'qemu'))
-        print(f'{what}: holdfast {ours:.3g} {unit}, QEMU {theirs:.3g} {unit}, ratio {ours / theirs:.2f} ({rounds} rounds, medians)')
+        print(f'{what}: holdfast {ours:.3g} {unit}, QEMU {theirs:.3g} {unit}, ratio {ours / theirs:.2f} ({given.rounds} rounds, medians)')
+
+
+def main():
+    daemon.need()
+    environment = daemon.guests('vmlinux-6.1', 'initramfs-6.1')
+    if 'HOLDFAST_EMULATED_HOST' not in os.environ and not domain_test.runs_linux():
+        daemon.need(daemon.EMULATED_HOST)
+        command = [in_emulated_host.PYTHON, os.path.abspath(__file__), *sys.argv[1:]]
+        return in_emulated_host.run(command, environment, 1200 + 60 * given.rounds)
+    os.environ.update(environment)
+    return measure()
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long a guest's processor waits for its IOMMU: MAP and UNMAP of virtio-iommu, beside QEMU's virtio-iommu.
 
-usage: bench/viommu_roundtrip.py build/holdfast [ROUNDS]
+usage: viommu_roundtrip.py [--build DIR] [--rounds N] [--figures]    --figures: for holdfast bench, "name value unit" a line
 
 Debian 6.12 reads 4 KiB at a time from an NVMe of the emulated host, once under holdfast and once under QEMU, turn about,
 both on that host's KVM, VFIO and VT-d; the guest's own function tracer times viommu_iotlb_sync_map() and viommu_iotlb_sync(),
 which return when the request is answered. Prints the median of each. Absolute times mean nothing there.
 """
+import argparse
 import base64
 import os
 import re
@@ -36,8 +37,8 @@ done
 """
 
 
-def measure():
-    holdfast, rounds = sys.argv[1], int(sys.argv[2])
+def measure(given):
+    holdfast = f"{os.path.abspath(given.build)}/holdfast"
     kernel, initrd = os.environ["HF_KERNEL"], os.environ["HF_INITRD"]
     line = f"console=ttyS0 quiet panic=-1 iommu.strict=1 hf.sh={base64.b64encode(SCRIPT.encode()).decode()}"
     place = tempfile.mkdtemp()
@@ -49,24 +50,29 @@ def measure():
         "QEMU": ["qemu-system-x86_64", "-M", "q35", "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults",
                  "-no-user-config", "-nographic", "-serial", "stdio", "-no-reboot", "-kernel", kernel, "-initrd", initrd,
                  "-append", line, "-device", "virtio-iommu-pci", "-device", f"vfio-pci,host={NVME}"]}
-    for _ in range(rounds):
+    for _ in range(given.rounds):
         for name, command in commands.items():
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                                   timeout=900)
             found = re.findall(r"MEDIAN viommu_iotlb_(sync_map|sync) (\d+) ([0-9.]+)", done.stdout)
-            print(f"{name:9}", *(f"{'MAP' if what == 'sync_map' else 'UNMAP'} {us} us ({count} times)"
-                                 for what, count, us in found), flush=True)
             if len(found) != 2:
-                print(done.stderr[-1000:], done.stdout[-1500:])
+                sys.exit(done.stderr[-1000:] + done.stdout[-1500:])
+            for what, count, us in found:
+                what = "map" if what == "sync_map" else "unmap"
+                print(f"viommu.{what}.{name.lower()} {us} us" if given.figures else f"{name:9} {what} {us} us ({count} times)", flush=True)
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default=str(TREE / "build"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--figures", action="store_true")
+    given = parser.parse_args()
     if os.environ.get("HOLDFAST_EMULATED_HOST"):
-        return measure()
+        return measure(given)
     made = {variable: subprocess.check_output([TREE / "tools/guests", "path", name], text=True).strip()
             for variable, name in (("HF_KERNEL", "vmlinux-6.12"), ("HF_INITRD", "initramfs-6.12"))}
-    rounds = sys.argv[2] if len(sys.argv) > 2 else "3"
-    command = [in_emulated_host.PYTHON, os.path.abspath(__file__), os.path.abspath(sys.argv[1]), rounds]
+    command = [in_emulated_host.PYTHON, os.path.abspath(__file__), *sys.argv[1:]]
     return in_emulated_host.run(command, {**os.environ, **made}, 3000, "--device", "nvme", "--memory", "2G")
 
 

@@ -34,6 +34,10 @@ constexpr std::array kSuites{
     Suite{"anchor", "Anchor", "bench-anchor", Lines, "@TMP --quick", "@TMP", ""},
     Suite{"iommu", "IOMMU: the map", "bench-iommu", GoogleJson, kGoogleQuick, kGoogleFull, ""},
     Suite{"dma", "IOMMU: mapping for a device", "bench-iommu-host", Lines, "", "", "device"},
+    Suite{"viommu", "IOMMU: a guest's requests", "viommu_roundtrip.py", Lines, "", "--figures --rounds 3",
+          "full qemu python source"},
+    Suite{"libvirt", "libvirt", "libvirt_start.py", Lines, "", "--figures --rounds 5",
+          "full qemu libvirtd python source"},
     Suite{"attest", "Attestation: TPM", "bench-attest", GoogleJson, kGoogleQuick, kGoogleFull, ""},
     Suite{"cpu", "Attestation: CPUs", "bench-attest-cpu", Lines, "@VECTORS --quick", "@VECTORS", "vectors"},
     Suite{"agent", "Agent: calls, channel, group", "bench-agent", Lines, "20", "200", ""},
@@ -132,6 +136,16 @@ constexpr std::array kGoals{
          "raw VFIO", "dma.2M.rate", AtLeast, 0.9, 6},
     Goal{"dma", "map + unmap 1 GiB, us: of the rate of raw VFIO", "dma.1G.domain", "", "", "dma.1G.raw",
          "raw VFIO", "dma.1G.rate", AtLeast, 0.9, 6},
+    Goal{"viommu", "MAP, as a Linux guest waits for it, in the emulated host, us", "viommu.map.holdfast",
+         "viommu.map.qemu", "QEMU virtio-iommu", "", "", "", Shown, 0, 6},
+    Goal{"viommu", "UNMAP, the same, us", "viommu.unmap.holdfast", "viommu.unmap.qemu", "QEMU virtio-iommu",
+         "", "", "", Shown, 0, 6},
+    Goal{"libvirt", "virsh start to running, s", "libvirt.start.holdfast", "libvirt.start.qemu", "QEMU", "",
+         "", "", AtMost, 0.6, 9},
+    Goal{"libvirt", "virsh start to the guest's first byte, s", "libvirt.first_byte.holdfast",
+         "libvirt.first_byte.qemu", "QEMU", "", "", "", AtMost, 0.6, 9},
+    Goal{"libvirt", "memory of the emulator's process (PSS), MiB", "libvirt.pss.holdfast", "libvirt.pss.qemu",
+         "QEMU, all of it", "", "", "libvirt.pss.holdfast", AtMost, 6, 9},
     Goal{"attest", "TPM quote, RSA-2048, ns: of OpenSSL's rate", "quote/rsa2048.cpu", "", "",
          "openssl_alone/rsa2048.cpu", "OpenSSL alone", "", AtMost, 1 / 0.85, 7},
     Goal{"attest", "TPM quote, ECDSA P-256, ns: of OpenSSL's rate", "quote/p256.cpu", "", "",
@@ -207,6 +221,7 @@ std::string missing(const Suite& suite) {
         return "no /dev/userfaultfd that this user may use";
     }
     if (needs("qemu") && !in_path("qemu-system-x86_64")) return "no qemu-system-x86_64";
+    if (needs("libvirtd") && !is_there("/usr/sbin/libvirtd", X_OK)) return "no libvirtd";
     if (needs("swtpm") && !in_path("swtpm")) return "no swtpm";
     if (needs("python") && !in_path("python3")) return "no python3";
     if (needs("device") && std::getenv("HF_DEVICE") == nullptr) {

@@ -4,7 +4,6 @@
 #include "memcrypt/software/pager.hpp"
 #include "vmm/boot/layout.hpp"
 #include "vmm/guest_load.hpp"
-#include "vmm/virtio/block.hpp"
 #include "vmm/virtio/console.hpp"
 #include "vmm/virtio/net.hpp"
 #include "vmm/virtio/rng.hpp"
@@ -115,11 +114,13 @@ Result<void> Machine::build_virtio() {
     std::uint8_t index = 0;
     for (const DiskShape& disk : config_.disks) {
         const std::string serial = "disk" + std::to_string(index);
-        HF_TRY(add_virtio(std::make_unique<virtio::Block>(memory_, *io_,
-                                                          virtio::BlockShape{.disk = io::ResourceId{index++},
-                                                                             .size_bytes = disk.size_bytes,
-                                                                             .read_only = disk.read_only,
-                                                                             .serial = serial})));
+        auto block = std::make_unique<virtio::Block>(memory_, *io_,
+                                                     virtio::BlockShape{.disk = io::ResourceId{index++},
+                                                                        .size_bytes = disk.size_bytes,
+                                                                        .read_only = disk.read_only,
+                                                                        .serial = serial});
+        disks_.push_back(block.get());
+        HF_TRY(add_virtio(std::move(block)));
     }
     if (config_.net) {
         HF_TRY(add_virtio(std::make_unique<virtio::Net>(

@@ -28,6 +28,7 @@
 #include "vmm/tpm/tpm.hpp"
 #include "vmm/vcpu_thread.hpp"
 #include "vmm/vfio/assigned.hpp"
+#include "vmm/virtio/block.hpp"
 #include "vmm/virtio/pci_transport.hpp"
 #include "vmm/virtio/worker.hpp"
 
@@ -133,6 +134,7 @@ private:
     std::optional<pci::Pvpanic> pvpanic_;
     std::unique_ptr<io::Client> io_;
     std::vector<std::unique_ptr<virtio::Device>> virtio_devices_;
+    std::vector<const virtio::Block*> disks_;  ///< of those above
     std::vector<std::unique_ptr<virtio::PciTransport>> virtio_transports_;
     std::unique_ptr<virtio::Worker> worker_;
     std::unique_ptr<vfio::Assigned> devices_;  ///< none: the VM has no device of the host

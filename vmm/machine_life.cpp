@@ -182,11 +182,21 @@ std::vector<pid_t> Machine::cpu_threads() const {
 }
 
 std::vector<control::BlockDevice> Machine::block_devices() const {
+    const auto work = [](const virtio::BlockTally& tally) {
+        return control::BlockWork{.operations = tally.operations.load(std::memory_order_relaxed),
+                                  .bytes = tally.bytes.load(std::memory_order_relaxed),
+                                  .nanoseconds = tally.nanoseconds.load(std::memory_order_relaxed)};
+    };
     std::vector<control::BlockDevice> devices;
-    for (const DiskShape& disk : config_.disks) {
+    for (const virtio::Block* disk : disks_) {
+        const DiskShape& shape = config_.disks[devices.size()];
         devices.push_back({.name = "disk" + std::to_string(devices.size()),
-                           .size_bytes = disk.size_bytes,
-                           .read_only = disk.read_only});
+                           .size_bytes = shape.size_bytes,
+                           .read_only = shape.read_only,
+                           .reads = work(disk->reads()),
+                           .writes = work(disk->writes()),
+                           .flushes = work(disk->flushes()),
+                           .discards = work(disk->discards())});
     }
     return devices;
 }

@@ -69,6 +69,8 @@ MESSAGES = [
     b'{"execute":"query-kvm"}',
     b'{"execute":"query-cpus-fast"}',
     b'{"execute":"query-block"}',
+    b'{"execute":"query-blockstats"}',
+    b'{"execute":"query-blockstats","arguments":{"query-nodes":true}}',
     b'{"execute":"query-chardev"}',
     b'{"execute":"stop"}',
     b'{"execute":"query-status"}',
@@ -82,7 +84,7 @@ MESSAGES = [
 # What a fake machine and an empty QEMU cannot have in common: values, not keys.
 ANY_VALUE = {'package', 'major', 'minor', 'micro', 'enabled', 'present', 'seconds', 'microseconds', 'name'}
 # Lists whose length depends on the machine; members of ours must be known to QEMU's schema.
-LISTS = {b'query-cpus-fast', b'query-block', b'query-chardev'}
+LISTS = {b'query-cpus-fast', b'query-block', b'query-blockstats', b'query-chardev'}
 # Guest memory that is encrypted in software; what devices of the host may reach.
 OURS_ALONE = ('query-memcrypt', 'memcrypt-seal', 'query-device-grants')
 KNOWN_DIFFERENCES = {

@@ -18,7 +18,9 @@ public:
     std::string name() const override { return "test"; }
     control::RunState run_state() const override { return state_; }
     std::vector<pid_t> cpu_threads() const override { return {1}; }
-    std::vector<control::BlockDevice> block_devices() const override { return {{"disk0", 1 << 20, false}}; }
+    std::vector<control::BlockDevice> block_devices() const override {
+        return {{.name = "disk0", .size_bytes = 1 << 20}};
+    }
     std::vector<control::Chardev> chardevs() const override { return {{"serial0", "unix:console", true}}; }
     std::optional<control::MemoryStatistics> memory_statistics() const override { return std::nullopt; }
     Result<void> seal_memory() override { return {}; }

@@ -18,10 +18,18 @@ namespace holdfast::control {
 /// QEMU's RunState, as far as our machines have one.
 enum class RunState : std::uint8_t { Prelaunch, Running, Paused, Shutdown, GuestPanicked, InternalError };
 
+/// Requests of one kind that a disk has carried out since the VM's start; those that failed are not in it.
+struct BlockWork {
+    std::uint64_t operations = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t nanoseconds = 0;  ///< from taking the request to its answer, summed
+};
+
 struct BlockDevice {
     std::string name;  ///< "disk0"; the VMM knows no host path
     std::uint64_t size_bytes = 0;
     bool read_only = false;
+    BlockWork reads = {}, writes = {}, flushes = {}, discards = {};
 };
 
 struct Chardev {

@@ -30,6 +30,14 @@ constexpr Member kBlockInfo[] = {{"device", "str"},
                                  {"removable", "bool"},
                                  {"locked", "bool"},
                                  {"inserted", "BlockDeviceInfo", true}};
+constexpr Member kBlockStatsArguments[] = {{"query-nodes", "bool", true}};
+constexpr Member kBlockDeviceStats[] = {{"rd_operations", "int"},      {"rd_bytes", "int"},
+                                        {"rd_total_time_ns", "int"},   {"wr_operations", "int"},
+                                        {"wr_bytes", "int"},           {"wr_total_time_ns", "int"},
+                                        {"flush_operations", "int"},   {"flush_total_time_ns", "int"},
+                                        {"unmap_operations", "int"},   {"unmap_bytes", "int"},
+                                        {"unmap_total_time_ns", "int"}};
+constexpr Member kBlockStats[] = {{"device", "str"}, {"stats", "BlockDeviceStats"}};
 constexpr Member kChardevInfo[] = {{"label", "str"}, {"filename", "str"}, {"frontend-open", "bool"}};
 constexpr Member kMemcryptPages[] = {
     {"total", "int"},     {"window", "int"}, {"clear", "int"},  {"grace", "int"},    {"sealed", "int"},
@@ -97,6 +105,9 @@ constexpr Type kTypes[] = {
     object("ImageInfo", kImageInfo),
     object("BlockDeviceInfo", kBlockDeviceInfo),
     object("BlockInfo", kBlockInfo),
+    object("q_obj_query-blockstats-arg", kBlockStatsArguments),
+    object("BlockDeviceStats", kBlockDeviceStats),
+    object("BlockStats", kBlockStats),
     object("ChardevInfo", kChardevInfo),
     object("MemcryptPages", kMemcryptPages),
     object("MemcryptFaults", kMemcryptFaults),

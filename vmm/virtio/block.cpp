@@ -194,6 +194,7 @@ Result<Block::Verdict> Block::judge(Request& request) {
     Header header;
     HF_TRY(gather(memory_, chain.readable(), 0, std::as_writable_bytes(std::span{&header, 1})));
     request.status = S_OK;
+    request.taken = Clock::now();
     request.issued = 0;
     request.parts_in_flight = 0;
     switch (header.type.get()) {
@@ -279,6 +280,25 @@ Result<bool> Block::issue(std::uint32_t index) {
     return true;
 }
 
+void Block::count(const Request& request) noexcept {
+    if (request.status != S_OK) return;
+    BlockTally* tally = &reads_;
+    switch (request.op) {
+        case io::Op::Write:
+        case io::Op::WriteZeroes: tally = &writes_; break;
+        case io::Op::Flush: tally = &flushes_; break;
+        case io::Op::Discard: tally = &discards_; break;
+        default: break;
+    }
+    const auto add = [](std::atomic<std::uint64_t>& sum, std::uint64_t more) {
+        sum.store(sum.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+    };
+    add(tally->operations, 1);
+    add(tally->bytes, request.bytes);
+    add(tally->nanoseconds,
+        static_cast<std::uint64_t>((Clock::now() - request.taken) / std::chrono::nanoseconds{1}));
+}
+
 Result<void> Block::complete(io::Completion completion) noexcept {
     const auto index = static_cast<std::uint32_t>(completion.cookie >> 32);
     const auto offset = static_cast<std::uint32_t>(completion.cookie);
@@ -298,6 +318,7 @@ Result<void> Block::complete(io::Completion completion) noexcept {
     if (request.status == S_OK) request.status = status;
     if (request.parts_in_flight != 0 || request.issued < request.bytes) return {};
     free_.push_back(index);
+    count(request);
     const bool read = request.op == io::Op::Read && request.status == S_OK;
     HF_TRY(answer(request, request.status, read ? request.bytes : 0));
     return {};

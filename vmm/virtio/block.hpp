@@ -4,6 +4,8 @@
 #pragma once
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -23,6 +25,13 @@ struct BlockShape {
     std::string_view serial;  ///< at most 20 bytes are shown to the guest
 };
 
+/// Requests of one kind that were carried out. The device's thread counts, any thread may read.
+struct BlockTally {
+    std::atomic<std::uint64_t> operations{0};
+    std::atomic<std::uint64_t> bytes{0};
+    std::atomic<std::uint64_t> nanoseconds{0};
+};
+
 class Block final : public Device {
 public:
     static constexpr std::uint16_t kQueueSize = 256;
@@ -38,7 +47,13 @@ public:
     Result<void> complete(io::Completion completion) noexcept override;
     bool is_idle() const noexcept override { return parts_in_flight_ == 0; }
 
+    [[nodiscard]] const BlockTally& reads() const noexcept { return reads_; }
+    [[nodiscard]] const BlockTally& writes() const noexcept { return writes_; }  ///< zeroes too
+    [[nodiscard]] const BlockTally& flushes() const noexcept { return flushes_; }
+    [[nodiscard]] const BlockTally& discards() const noexcept { return discards_; }
+
 private:
+    using Clock = std::chrono::steady_clock;
     static constexpr std::size_t kSerialSize = 20;
     static constexpr std::size_t kConfigSize = 60;
 
@@ -51,6 +66,7 @@ private:
         std::uint64_t disk_offset = 0;
         std::uint32_t bytes = 0;   ///< data, or the length of a discard
         std::uint32_t issued = 0;  ///< of bytes
+        Clock::time_point taken;
     };
     /// Whether there is something for the I/O process to do, or the chain was answered.
     enum class Verdict : std::uint8_t { Issue, Done };
@@ -60,6 +76,7 @@ private:
     Result<Verdict> judge_range(Request& request);
     Result<Verdict> answer(const Request& request, std::uint8_t status, std::uint64_t written = 0);
     Result<bool> issue(std::uint32_t index);
+    void count(const Request& request) noexcept;
     [[nodiscard]] std::optional<std::uint32_t> take_request();
     [[nodiscard]] bool lies_on_disk(std::uint64_t sector, std::uint64_t sectors) const noexcept;
 
@@ -76,6 +93,7 @@ private:
     std::vector<std::uint32_t> free_;
     std::optional<std::uint32_t> waiting_;  ///< judged, not wholly issued: no chain is taken before it
     std::uint32_t parts_in_flight_ = 0;
+    BlockTally reads_, writes_, flushes_, discards_;
 };
 
 }  // namespace holdfast::virtio

@@ -13,7 +13,9 @@ public:
     std::string name() const override { return vm_name; }
     RunState run_state() const override { return state; }
     std::vector<pid_t> cpu_threads() const override { return {101, 102}; }
-    std::vector<BlockDevice> block_devices() const override { return {{"disk0", 1ULL << 40, true}}; }
+    std::vector<BlockDevice> block_devices() const override {
+        return {{.name = "disk0", .size_bytes = 1ULL << 40, .read_only = true, .reads = {3, 12288, 90}}};
+    }
     std::vector<Chardev> chardevs() const override { return {{"serial0", "unix:console", true}}; }
 
     std::optional<MemoryStatistics> memory_statistics() const override { return statistics; }

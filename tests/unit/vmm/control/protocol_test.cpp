@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/control/protocol.hpp"
 
+#include <array>
 #include <map>
 #include <set>
 
@@ -230,6 +231,10 @@ TEST_F(ProtocolTest, CpusAndDisksAreListed) {
     const json disks = result("query-block");
     EXPECT_EQ(disks[0]["inserted"]["image"]["virtual-size"], 1ULL << 40);
     EXPECT_EQ(disks[0]["inserted"]["ro"], true);
+    const json stats = result("query-blockstats")[0]["stats"];
+    EXPECT_EQ((std::array{stats["rd_operations"], stats["rd_bytes"], stats["rd_total_time_ns"]}),
+              (std::array<json, 3>{3, 12288, 90}));
+    EXPECT_EQ(stats["wr_operations"], 0);
 }
 
 TEST_F(ProtocolTest, NameThatIsNotUtf8DoesNotEndUs) {

@@ -210,6 +210,8 @@ void Supervisor::start_passt() {
     std::vector<std::string> arguments{"--foreground", "--quiet",
                                        "--mtu",        fmt::to_string(resources_.net->mtu),
                                        "--fd",         fmt::to_string(kHandoverFd)};
+    // It would look for nobody in /etc/passwd, which Debian's AppArmor profile for it forbids.
+    if (::geteuid() == 0) arguments.insert(arguments.end(), {"--runas", "65534:65534"});
     for (const Forward& forward : shape_.forwards) {
         arguments.insert(arguments.end(), {"--tcp-ports", fmt::format("127.0.0.1/{}:{}", forward.host_port,
                                                                       forward.guest_port)});

@@ -24,6 +24,9 @@ struct Type {
 inline constexpr std::string_view kMachine = "pc-q35-holdfast-1";
 inline constexpr std::string_view kMachineAlias = "q35";
 inline constexpr std::string_view kRamId = "pc.ram";
+/// The kinds of networks: of -netdev's type.
+inline constexpr std::string_view kNetTap = "tap";
+inline constexpr std::string_view kNetUser = "user";
 inline constexpr unsigned kMostCpus = 64;
 /// The version of QEMU whose command line and protocol these are: libvirt refuses what says less than 6.2.
 inline constexpr unsigned kQemuMajor = 10;

@@ -111,12 +111,14 @@ json query_chardev(const json&, Domain& domain) {
     return done(std::move(list));
 }
 
+std::string back_end_of(const Disk& disk) { return "/machine/peripheral/" + disk.id + "/virtio-backend"; }
+
 json query_block(const json&, Domain& domain) {
     json list = json::array();
     for (const Disk& disk : domain.plan.disks) {
         list.push_back(
             {{"device", ""},
-             {"qdev", "/machine/peripheral/" + disk.id + "/virtio-backend"},
+             {"qdev", back_end_of(disk)},
              {"type", "unknown"},
              {"removable", false},
              {"locked", false},
@@ -126,15 +128,53 @@ json query_block(const json&, Domain& domain) {
     return done(std::move(list));
 }
 
-// What libvirt may turn on here is nothing that a VM of ours does.
-json migrate_set_capabilities(const json&, Domain&) { return done(json::object()); }
-
 json ask(Domain& domain, std::string_view command) {
     if (domain.vm == nullptr) return generic_error("the VM has ended");
     auto answer = domain.vm->ask(command);
     if (!answer) return generic_error(answer.error().what);
     return std::move(*answer);
 }
+
+// What the VM says of its disks, with what libvirt knows them by: they are in the plan's order.
+json disks_of_vm(Domain& domain, std::string_view command, void (*name)(json& entry, const Disk& disk)) {
+    json list = json::array();
+    if (domain.vm == nullptr) return done(std::move(list));
+    json answer = ask(domain, command);
+    const auto said = answer.find("return");
+    if (said == answer.end() || !said->is_array()) return answer;
+    for (const Disk& disk : domain.plan.disks) {
+        if (list.size() == said->size()) break;
+        json entry = (*said)[list.size()];
+        if (!entry.is_object()) return generic_error("the VM's answer is not a list of disks");
+        name(entry, disk);
+        list.push_back(std::move(entry));
+    }
+    return done(std::move(list));
+}
+
+json query_blockstats(const json& arguments, Domain& domain) {
+    const auto nodes = arguments.find("query-nodes");
+    if (nodes != arguments.end() && *nodes == true) return done(json::array());
+    return disks_of_vm(domain, "query-blockstats", [](json& entry, const Disk& disk) {
+        entry["device"] = "";
+        entry["qdev"] = back_end_of(disk);
+        entry["node-name"] = disk.node;
+    });
+}
+
+json query_named_block_nodes(const json&, Domain& domain) {
+    return disks_of_vm(domain, "query-block", [](json& entry, const Disk& disk) {
+        const auto inserted = entry.find("inserted");
+        if (inserted == entry.end() || !inserted->is_object()) return;
+        json node = *inserted;
+        node["node-name"] = disk.node;
+        node["file"] = disk.path;
+        entry = std::move(node);
+    });
+}
+
+// What libvirt may turn on here is nothing that a VM of ours does.
+json migrate_set_capabilities(const json&, Domain&) { return done(json::object()); }
 
 json query_status(const json&, Domain& domain) {
     if (domain.vm != nullptr) return ask(domain, "query-status");
@@ -172,7 +212,8 @@ constexpr Command kCommands[] = {
     {"qom-get", qom_get, "property"},
     {"query-chardev", query_chardev},
     {"query-block", query_block},
-    {"query-named-block-nodes", empty_list},
+    {"query-blockstats", query_blockstats},
+    {"query-named-block-nodes", query_named_block_nodes},
     {"query-iothreads", empty_list},
     {"query-jobs", empty_list},
     {"query-status", query_status},
@@ -191,7 +232,8 @@ json query_commands(const json&, Domain&) {
     return done(std::move(list));
 }
 
-// Only the names: libvirt looks here for what it may use beyond the least.
+// Only the names: libvirt looks here for what it may use beyond the least. It finds the kinds of networks by
+// a command that plugs one in, which is not among ours.
 json query_qmp_schema(const json&, Domain&) {
     json list = json::array();
     const auto add = [&list](std::string_view name, const char* kind) {
@@ -201,6 +243,16 @@ json query_qmp_schema(const json&, Domain&) {
     for (const Command& command : kCommands) add(command.name, "command");
     for (const std::string_view name : kPassedOn) add(name, "command");
     for (const std::string_view name : kEvents) add(name, "event");
+    add("netdev_add", "command");
+    list.back()["arg-type"] = "netdev";
+    list.push_back({{"name", "netdev"},
+                    {"meta-type", "object"},
+                    {"tag", "type"},
+                    {"variants", json::array({{{"case", kNetTap}, {"type", "q_empty"}},
+                                              {{"case", kNetUser}, {"type", "q_empty"}}})},
+                    {"members", json::array({{{"name", "type"}, {"type", "netdev-type"}}})}});
+    list.push_back(
+        {{"name", "netdev-type"}, {"meta-type", "enum"}, {"values", json::array({kNetTap, kNetUser})}});
     list.push_back({{"name", "q_empty"}, {"meta-type", "object"}, {"members", json::array()}});
     list.push_back({{"name", "any"}, {"meta-type", "builtin"}, {"json-type", "value"}});
     return done(std::move(list));

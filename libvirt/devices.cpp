@@ -114,7 +114,7 @@ Verdict<void> Parts::add_net(Fields& fields, Plan& plan) {
     if (std::ranges::find(plan.run, "--net") != plan.run.end())
         return Refusal{"a domain has one network interface", "leave out the second <interface>"};
     const std::string mac = fields.take("mac");
-    std::string value = net.mapped().type == "tap" ? "tap-fd=4" : "user";
+    std::string value = net.mapped().type == kNetTap ? "tap-fd=4" : "user";
     if (!mac.empty()) value += ",mac=" + mac;
     plan.run.insert(plan.run.end(), {"--net", value});
     plan.tap = net.mapped().fd;

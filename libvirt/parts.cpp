@@ -142,7 +142,7 @@ Verdict<void> Parts::read_blockdev(Fields fields) {
 Verdict<void> Parts::read_netdev(Fields fields) {
     const std::string id = fields.take("id");
     Net net{.type = fields.take("type")};
-    if (net.type == "tap") {
+    if (net.type == kNetTap) {
         const auto fd = fd_of(fields.take("fd"));
         if (!fd) return not_there("a tap without its descriptor, or with several");
         net.fd = *fd;
@@ -153,7 +153,7 @@ Verdict<void> Parts::read_netdev(Fields fields) {
             if (!vhost) return not_there("a vhost descriptor of this kind");
             net.others.push_back(*vhost);
         }
-    } else if (net.type != "user") {
+    } else if (net.type != kNetUser) {
         return not_there("network '" + net.type + "'");
     }
     HF_TRY(fields.unused("-netdev " + net.type));

@@ -1,31 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""<hostdev> by the device policy: an NVMe of the emulated host in Debian 6.12 under libvirt, and the hook that refuses.
-
-usage: device_test.py [CASE...]      runs itself in the emulated host
-"""
-import os
+"""What changes the host itself, in the emulated one: <hostdev> by the device policy (an NVMe in Debian 6.12 under libvirt, and
+the hook that refuses), and AppArmor."""
 import pathlib
 import subprocess
 import sys
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
-for place in ('linux', 'host', 'iommu'):
+for place in ('linux', 'iommu'):
     sys.path.insert(0, str(HERE.parent / place))
 import daemon
-import in_emulated_host
-from in_emulated_host import PYTHON
+from devices import audited, driver
+from domains import builtin, linux
+from virsh_case import Domains
 
-SECONDS = 700
 NVME, EDU = '0000:01:00.0', '0000:02:00.0'
 POLICY = pathlib.Path('/etc/holdfast/devices.toml')
-
-if 'HOLDFAST_EMULATED_HOST' in os.environ:
-    from devices import audited, driver
-    from domains import linux
-    from virsh_case import Domains
-else:
-    Domains = unittest.TestCase
 
 
 def hostdev(address, managed):
@@ -122,14 +112,47 @@ class Devices(Domains):
         self.assertIn('HF-0701', other.stderr)
 
 
-def main():
-    if 'HOLDFAST_EMULATED_HOST' in os.environ:
-        unittest.main(argv=sys.argv[:1] + [f'Devices.{case}' for case in sys.argv[1:]], verbosity=2)
-    daemon.need()
-    daemon.need(daemon.EMULATED_HOST)
-    command = [PYTHON, os.path.abspath(__file__), *sys.argv[1:]]
-    return in_emulated_host.run(command, daemon.guests('vmlinux-6.12', 'initramfs-6.12'), SECONDS, '--device', 'nvme', '--device', 'edu')
+class Confined(Domains):
+    """AppArmor confines libvirtd and its domains here, as Debian has it. What `holdfast libvirt install` writes lets ours run."""
+    conf = daemon.QEMU_CONF.replace('security_driver = "none"', 'security_driver = "apparmor"')
+
+    profiles = [f'/etc/apparmor.d/{name}' for name in ('usr.sbin.libvirtd', 'usr.lib.libvirt.virt-aa-helper', 'usr.bin.passt')]
+
+    @classmethod
+    def setUpClass(cls):
+        cls.load()
+        super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        subprocess.run(['apparmor_parser', '--remove', *cls.profiles], check=True)
+
+    @classmethod
+    def load(cls):
+        subprocess.run(['apparmor_parser', '--replace', '--skip-cache', *cls.profiles], check=True)
+
+    def profile_of(self, pid):
+        return pathlib.Path(f'/proc/{pid}/attr/current').read_text()
+
+    def test_domains(self):
+        for words in ('add up0 type dummy', 'set up0 up'):
+            subprocess.run(['ip', 'link', *words.split()], check=True)
+        for words in ('addr add 10.77.0.2/24 dev up0', 'route add default via 10.77.0.1'):
+            subprocess.run(['ip', *words.split()], check=True)
+        text = builtin('confined', tier='software', devices='<interface type="user"><model type="virtio"/></interface>')
+        self.refused(text)
+        self.assertIn('holdfast libvirt install', self.libvirtd.holdfast('libvirt', 'check').stdout)
+        installed = self.libvirtd.holdfast('libvirt', 'install', '--yes')
+        self.assertEqual(installed.returncode, 0, installed.stderr)
+        self.load()
+        name = self.start(text)
+        self.terminal(name).expect('spinning')
+        self.assertRegex(self.profile_of(self.adapter(name)), r'^libvirt-[0-9a-f-]{36} \(enforce\)$')
+        passt = [pid for program, pid in self.processes(name).items() if program.startswith('passt')]
+        self.assertEqual([self.profile_of(pid) for pid in passt], ['passt (enforce)\n'])
+        self.virsh('destroy', name)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    unittest.main(verbosity=2)

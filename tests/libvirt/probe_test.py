@@ -103,7 +103,7 @@ class Recorded(unittest.TestCase):
         self.assertEqual(unknown['error']['class'], 'DeviceNotFound')
         commands = [command['name'] for command in self.probe.ask({'execute': 'query-commands'})['return']]
         schema = {entry['name'] for entry in self.probe.ask({'execute': 'query-qmp-schema'})['return'] if entry['meta-type'] == 'command'}
-        self.assertEqual(set(commands), schema)
+        self.assertEqual(schema - set(commands), {'netdev_add'})  # libvirt reads there which networks there are
         for name in set(commands) - {'quit', 'qmp_capabilities'}:
             answer = self.probe.ask({'execute': name, 'arguments': {'path': '/machine/cpu[0]', 'typename': 'secret', 'property': 'migratable'}, 'id': [name]})
             self.assertEqual(answer['id'], [name])

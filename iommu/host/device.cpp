@@ -19,6 +19,10 @@ bool outside(const Region& region, std::uint64_t offset, std::size_t size) noexc
     return offset > region.size || size > region.size - offset;
 }
 
+std::uint32_t index_of(Interrupts kind) noexcept {
+    return kind == Interrupts::Msi ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_MSIX_IRQ_INDEX;
+}
+
 }  // namespace
 
 Result<Device> Device::create(UniqueFd fd, Kernel& kernel) {
@@ -78,15 +82,15 @@ Result<void> Device::set_command(std::uint16_t bit, bool wanted) const {
 
 Result<void> Device::enable_memory() const { return set_command(PCI_COMMAND_MEMORY, true); }
 
-Result<std::uint32_t> Device::vectors() const {
+Result<std::uint32_t> Device::vectors(Interrupts kind) const {
     vfio_irq_info info{};
     info.argsz = sizeof info;
-    info.index = VFIO_PCI_MSIX_IRQ_INDEX;
+    info.index = index_of(kind);
     HF_TRY(kernel_->ask(fd_, HF_IOMMU_REQUEST(VFIO_DEVICE_GET_IRQ_INFO), &info));
     return info.count;
 }
 
-Result<void> Device::connect_vectors(std::span<const int> eventfds) const {
+Result<void> Device::connect_vectors(Interrupts kind, std::span<const int> eventfds) const {
     if (eventfds.size() > kMostVectors) return input_error("too many interrupts of a device");
     // The kernel's struct ends in an array without a size.
     struct SetIrqs {
@@ -96,7 +100,7 @@ Result<void> Device::connect_vectors(std::span<const int> eventfds) const {
     static_assert(offsetof(SetIrqs, fds) == sizeof(vfio_irq_set));
     SetIrqs request{.argsz = static_cast<std::uint32_t>(sizeof(vfio_irq_set) + eventfds.size_bytes()),
                     .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                    .index = VFIO_PCI_MSIX_IRQ_INDEX,
+                    .index = index_of(kind),
                     .start = 0,
                     .count = static_cast<std::uint32_t>(eventfds.size()),
                     .fds = {}};
@@ -105,11 +109,11 @@ Result<void> Device::connect_vectors(std::span<const int> eventfds) const {
     return {};
 }
 
-Result<void> Device::disconnect_vectors() const {
+Result<void> Device::disconnect_vectors(Interrupts kind) const {
     vfio_irq_set request{};
     request.argsz = sizeof request;
     request.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
-    request.index = VFIO_PCI_MSIX_IRQ_INDEX;
+    request.index = index_of(kind);
     HF_TRY(kernel_->ask(fd_, HF_IOMMU_REQUEST(VFIO_DEVICE_SET_IRQS), &request));
     return {};
 }

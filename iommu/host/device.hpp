@@ -20,6 +20,7 @@ struct Region {
 };
 
 enum class BusMaster : std::uint8_t { Off, On };
+enum class Interrupts : std::uint8_t { Msi, Msix };
 
 class Device {
 public:
@@ -40,14 +41,14 @@ public:
     /// Lets the device answer in its memory BARs. A reset puts this back as it was.
     Result<void> enable_memory() const;
 
-    /// How many MSI-X vectors it has; 0: none.
-    [[nodiscard]] Result<std::uint32_t> vectors() const;
-    /// From now on the device's MSI-X vectors 0, 1, ... signal these eventfds (at most kMostVectors), which
-    /// the kernel keeps. MSI-X is on then.
+    /// How many vectors of this kind it has; 0: none.
+    [[nodiscard]] Result<std::uint32_t> vectors(Interrupts kind) const;
+    /// From now on the device's vectors 0, 1, ... signal these eventfds (at most kMostVectors), which the
+    /// kernel keeps. Interrupts of this kind are on then, and of the other kind must be off.
     static constexpr std::size_t kMostVectors = 64;
-    Result<void> connect_vectors(std::span<const int> eventfds) const;
-    /// MSI-X is off.
-    Result<void> disconnect_vectors() const;
+    Result<void> connect_vectors(Interrupts kind, std::span<const int> eventfds) const;
+    /// They are off.
+    Result<void> disconnect_vectors(Interrupts kind) const;
 
     Result<void> set_bus_master(BusMaster wanted) const;
     [[nodiscard]] Result<bool> is_bus_master() const;

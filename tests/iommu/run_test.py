@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""holdfast run --device, in the emulated host: Debian 6.12 with an NVMe, a network card (e1000e) and edu of that host, through
-virtio-iommu and VT-d. HOLDFAST_LONG=1 runs the cases too that say so.
+"""holdfast run --device, in the emulated host: Debian 6.12 with an NVMe, a network card (e1000e), a disk behind an AHCI
+controller (MSI only) and edu of that host, through virtio-iommu and VT-d. HOLDFAST_LONG=1 runs the cases too that say so.
 
 usage: run_test.py HOLDFAST [CASE...]      exit status 0 passed, 1 failed, 77 skipped. Runs itself in the emulated host.
 """
@@ -29,7 +29,7 @@ from devices import DEVICES, audited, driver
 from in_emulated_host import TREE
 
 # Both network cards are on one wire; the second stays the host's.
-NVME, EDU, CARD, HOSTS_CARD = "0000:01:00.0", "0000:02:00.0", "0000:03:00.0", "0000:04:00.0"
+NVME, EDU, CARD, HOSTS_CARD, AHCI = (f"0000:0{bus}:00.0" for bus in range(1, 6))
 SECONDS = 400  # for one guest; a loaded emulator is slow
 KERNEL = os.environ.get("HF_KERNEL", "")
 INITRD = os.environ.get("HF_INITRD", "")
@@ -65,9 +65,12 @@ sh /tmp/job
 # The card has carried this; it carries as much as the file system's data back. Then edu, which has no driver in the guest, so
 # that nothing is ever granted to it: its bus mastering is switched on, and it is told to read guest memory at 1 MiB into its
 # buffer. And then its kernel panics and nobody is told: its only processor is in a loop for ever.
-THREE_DEVICES = FILE_SYSTEM + """
+FOUR_DEVICES = FILE_SYSTEM + """
 wget -q -O /tmp/down http://10.9.0.1:8000/up && echo "DOWN $(sha256sum </tmp/down)"
 httpd -p 80 -h /tmp; echo "card interrupts $(grep eth /proc/interrupts | awk '{s += $2} END {print s}')"
+i=0; while [ ! -b /dev/sda ] && [ $i -lt 300 ]; do usleep 100000; i=$((i+1)); done
+dd if=/tmp/data of=/dev/sda bs=64k oflag=direct 2>/dev/null; dd if=/dev/sda bs=64k count=16 iflag=direct 2>/dev/null | cmp - /tmp/data || exit 1
+echo "AHCI $(cat /sys/bus/pci/devices/0000:00:07.0/msi_irqs/*) $(grep ahci /proc/interrupts | awk '{s += $2} END {print s}')"
 d=/sys/bus/pci/devices/0000:00:06.0; bar=$(awk 'NR == 1 {print $1}' $d/resource)
 printf '\\006\\000' | dd of=$d/config bs=1 seek=4 conv=notrunc 2>/dev/null
 a() { printf '0x%%x' $((bar + $1)); }
@@ -113,7 +116,7 @@ class Run(unittest.TestCase):
         self.assertEqual(self.holdfast("device", "bind", NVME, "--policy", self.policy).returncode, 0)
 
     def tearDown(self):
-        for address in (NVME, EDU, CARD):
+        for address in (NVME, EDU, CARD, AHCI):
             if driver(address) == "vfio-pci":
                 self.holdfast("device", "unbind", address)
         shutil.rmtree(self.place)
@@ -265,20 +268,21 @@ printf REBOOTED >/tmp/mark; dd if=/tmp/mark of=/dev/nvme0n1 bs=4k count=1 conv=s
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return folder
 
-    def test_disk_card_and_a_device_without_driver_in_one_guest_that_hangs_in_the_end(self):
-        self.allow(f'[[device]]\naddress = "{NVME}"\n[[device]]\naddress = "{CARD}"\nmax_bytes = "32M"\n'
+    def test_disks_card_and_a_device_without_driver_in_one_guest_that_hangs_in_the_end(self):
+        self.allow(f'[[device]]\naddress = "{NVME}"\n[[device]]\naddress = "{CARD}"\nmax_bytes = "32M"\n[[device]]\naddress = "{AHCI}"\n'
                    f'[[device]]\naddress = "{EDU}"\nmax_bytes = "4K"\n')
-        for address in (EDU, CARD):
+        for address in (EDU, CARD, AHCI):
             self.assertEqual(self.holdfast("device", "bind", address, "--policy", self.policy).returncode, 0)
-        folder = self.serve(THREE_DEVICES % {"blocks": 16, "rounds": 1})
+        folder = self.serve(FOUR_DEVICES % {"blocks": 16, "rounds": 1})
         pinned = vfio_pinned()
-        vm = self.start(FETCH_JOB, "--device", CARD, "--device", EDU, memory="384M", kernel=FULL_KERNEL, initrd=FULL_INITRD)
+        vm = self.start(FETCH_JOB, "--device", CARD, "--device", EDU, "--device", AHCI, memory="384M", kernel=FULL_KERNEL, initrd=FULL_INITRD)
         try:
             self.wait_until_it_says("SERVING\n", vm)
             console = (self.place / "console").read_text().replace("\r", "")
             self.assertIn("iommu group type DMA\n", console)
             self.assertRegex(console, r"\ninterrupts [1-9]")
             self.assertRegex(console, r"\ncard interrupts [1-9]")
+            self.assertRegex(console, r"\nAHCI msi [1-9]")
             self.assertIn("DOWN " + hashlib.sha256((folder / "up").read_bytes()).hexdigest(), console)
             up = urllib.request.urlopen("http://10.9.0.2/data", timeout=60).read()
             self.assertIn("DATA " + hashlib.sha256(up).hexdigest(), console)
@@ -288,12 +292,12 @@ printf REBOOTED >/tmp/mark; dd if=/tmp/mark of=/dev/nvme0n1 bs=4k count=1 conv=s
             self.wait_until_it_says("end Kernel panic", vm)
             # Its devices go on: what arrives is written into its memory.
             subprocess.run(["busybox", "ping", "-c", "3", "-W", "1", "10.9.0.2"], capture_output=True)
-            self.assertEqual([command_register(address) & 4 for address in (NVME, CARD, EDU)], [4, 4, 0])
+            self.assertEqual([command_register(address) & 4 for address in (NVME, CARD, AHCI, EDU)], [4, 4, 4, 0])
             self.assertGreater(vfio_pinned(), pinned)
         finally:
             self.kill_vmm(vm)
         self.wait_for(lambda: vfio_pinned() == pinned, "nothing pinned", 20)
-        self.assertEqual([command_register(address) & 4 for address in (NVME, CARD, EDU)], [0, 0, 0])
+        self.assertEqual([command_register(address) & 4 for address in (NVME, CARD, AHCI, EDU)], [0, 0, 0, 0])
         self.assertFalse([e for e in audited(self.log) if e["device"] == EDU and e["event"] == "granted"])
 
     def test_what_may_not_be_handed_over_is_said_and_nothing_is_left(self):
@@ -320,7 +324,7 @@ def prepare(words):
         if done.returncode != 0:
             sys.exit("the test guest could not be made (tools/guests says why above)")
         made[variable] = done.stdout.strip()
-    return in_emulated_host.run(words, {**os.environ, **made}, 1400, *(word for name in ("nvme", "edu", "e1000e", "e1000e")
+    return in_emulated_host.run(words, {**os.environ, **made}, 1400, *(word for name in ("nvme", "edu", "e1000e", "e1000e", "ahci")
                                                                                 for word in ("--device", name)))
 
 

@@ -31,8 +31,16 @@ inline constexpr std::uint16_t COMMAND_INTX_DISABLE = 1U << 10;
 inline constexpr std::uint16_t STATUS_CAPABILITIES = 1U << 4;
 inline constexpr std::uint32_t BAR_64BIT = 1U << 2;  // §6.2.5.1
 
+inline constexpr std::uint8_t CAP_MSI = 0x05;
 inline constexpr std::uint8_t CAP_VENDOR = 0x09;
 inline constexpr std::uint8_t CAP_MSIX = 0x11;
+
+// §6.8.1, MSI capability with 64-bit addresses.
+inline constexpr std::size_t MSI_CONTROL = 2;
+inline constexpr std::size_t MSI_ADDRESS = 4;
+inline constexpr std::size_t MSI_DATA = 12;
+inline constexpr std::uint16_t MSI_ENABLE = 1U << 0;
+inline constexpr std::uint16_t MSI_64BIT = 1U << 7;
 
 // §6.8.2, MSI-X capability and table.
 inline constexpr std::size_t MSIX_CONTROL = 2;

@@ -12,6 +12,7 @@ namespace holdfast::vfio {
 namespace {
 
 using iommu::host::BusMaster;
+using iommu::host::Interrupts;
 using iommu::host::Region;
 namespace spec = pci::spec;
 
@@ -53,9 +54,20 @@ Result<Function::Shape> Function::read_shape(const iommu::host::Device& device) 
                       .revision = pci::get_field<std::uint8_t>(config, spec::REVISION_ID),
                       .subsystem_vendor = pci::get_field<std::uint16_t>(config, spec::SUBSYSTEM_VENDOR_ID),
                       .subsystem = pci::get_field<std::uint16_t>(config, spec::SUBSYSTEM_ID)};
-    const std::uint32_t vectors = HF_TRY(device.vectors());
+    HF_TRY(read_interrupts(device, config, shape));
+    return shape;
+}
+
+Result<void> Function::read_interrupts(const iommu::host::Device& device,
+                                       std::span<const std::byte, spec::kConfigSize> config, Shape& shape) {
+    const std::uint32_t vectors = HF_TRY(device.vectors(Interrupts::Msix));
     const auto msix = find_capability(config, spec::CAP_MSIX);
-    if (vectors == 0 || !msix || *msix + 12 > config.size()) return shape;
+    if (vectors == 0 || !msix || *msix + pci::Msix::kCapabilitySize > config.size()) {
+        shape.kind = Interrupts::Msi;
+        const bool there = find_capability(config, spec::CAP_MSI).has_value();
+        shape.vectors = there && HF_TRY(device.vectors(Interrupts::Msi)) != 0 ? 1 : 0;
+        return {};
+    }
     shape.vectors = static_cast<std::uint16_t>(std::min<std::uint32_t>(vectors, pci::Msix::kMaxVectors));
     const std::uint64_t own =
         (pci::get_field<std::uint16_t>(config, *msix + spec::MSIX_CONTROL) & kTableSize) + 1U;
@@ -65,7 +77,7 @@ Result<Function::Shape> Function::read_shape(const iommu::host::Device& device) 
     };
     hide(kTable, own * spec::MSIX_ENTRY_SIZE);
     hide(kPending, (own + 63) / 64 * 8);
-    return shape;
+    return {};
 }
 
 Result<std::unique_ptr<Function>> Function::create(iommu::host::Device device, std::string address,
@@ -79,7 +91,7 @@ Result<std::unique_ptr<Function>> Function::create(iommu::host::Device device, s
     std::unique_ptr<Function> function{new Function{std::move(device), std::move(address), shape, parts,
                                                     std::move(signals), std::move(failed)}};
     HF_TRY(function->add_bars(shape));
-    HF_TRY(function->add_msix());
+    HF_TRY(function->add_interrupts());
     return function;
 }
 
@@ -90,6 +102,7 @@ Function::Function(iommu::host::Device device, std::string address, const Shape&
       address_{std::move(address)},
       parts_{parts},
       failed_{std::move(failed)},
+      kind_{shape.kind},
       signals_{std::move(signals)} {}
 
 Result<void> Function::add_bars(const Shape& shape) {
@@ -116,14 +129,19 @@ Result<void> Function::add_bars(const Shape& shape) {
     return {};
 }
 
-Result<void> Function::add_msix() {
+Result<void> Function::add_interrupts() {
     if (signals_.empty()) return {};
+    if (kind_ == Interrupts::Msi) {
+        msi_ = HF_TRY(pci::Msi::create(parts_.interrupts, signals_.front()));
+        capability_ = add_capability(pci::Msi::capability(), pci::Msi::writable());
+        return {};
+    }
     const auto* const free = std::ranges::find(taken_, false);
     if (free == taken_.end()) return input_error("the device has no free BAR for its interrupt table");
     msix_ = HF_TRY(pci::Msix::create(parts_.interrupts, signals_));
     const auto bar = static_cast<unsigned>(free - taken_.begin());
     add_bar(bar, pci::Msix::kBarSize, pci::BarWidth::Bits32, *msix_);
-    msix_capability_ = add_capability(msix_->capability(bar), pci::Msix::writable());
+    capability_ = add_capability(msix_->capability(bar), pci::Msix::writable());
     return {};
 }
 
@@ -135,23 +153,33 @@ void Function::bar_moved(unsigned index, std::optional<std::uint64_t> address) n
 
 void Function::config_was_written(std::size_t offset, std::size_t size) noexcept {
     const bool command = pci::touches(offset, size, spec::COMMAND, 2);
-    const bool control = msix_ && pci::touches(offset, size, msix_capability_ + spec::MSIX_CONTROL, 2);
-    if (!command && !control) return;
-    const auto word =
-        control ? pci::get_field<std::uint16_t>(config(), msix_capability_ + spec::MSIX_CONTROL) : 0U;
-    if (control) msix_->set_control(static_cast<std::uint16_t>(word));
+    const bool msix = msix_ && pci::touches(offset, size, capability_ + spec::MSIX_CONTROL, 2);
+    const bool msi = msi_ && pci::touches(offset, size, capability_, pci::Msi::kCapabilitySize);
+    if (!command && !msix && !msi) return;
     const Lock hold{lock_};
-    if (control) connect((word & spec::MSIX_ENABLE) != 0);
+    if (msix) set_msix();
+    if (msi) set_msi();
     wanted_ = (pci::get_field<std::uint16_t>(config(), spec::COMMAND) & spec::COMMAND_MASTER) != 0;
     settle_bus_master();
+}
+
+void Function::set_msix() noexcept {
+    const auto control = pci::get_field<std::uint16_t>(config(), capability_ + spec::MSIX_CONTROL);
+    msix_->set_control(control);
+    connect((control & spec::MSIX_ENABLE) != 0);
+}
+
+void Function::set_msi() noexcept {
+    msi_->set(config().subspan(capability_).first<pci::Msi::kCapabilitySize>());
+    connect(msi_->enabled());
 }
 
 void Function::connect(bool wanted) noexcept {
     if (wanted == connected_ || down_) return;
     std::array<int, iommu::host::Device::kMostVectors> numbers{};
     std::ranges::transform(signals_, numbers.begin(), [](const EventFd& event) { return event.fd().get(); });
-    const auto done = wanted ? device_.connect_vectors(std::span{numbers}.first(signals_.size()))
-                             : device_.disconnect_vectors();
+    const auto done = wanted ? device_.connect_vectors(kind_, std::span{numbers}.first(signals_.size()))
+                             : device_.disconnect_vectors(kind_);
     // The guest waits for interrupts that do not come: seen there, and here.
     if (!done) log::warn("device.interrupts", done.error(), {{"device", address_}});
     else connected_ = wanted;
@@ -178,7 +206,7 @@ void Function::shut_down() noexcept {
     if (std::exchange(down_, true)) return;
     settle_bus_master();
     // Best effort from here on: the kernel does the same when the last descriptor is closed.
-    if (connected_) static_cast<void>(device_.disconnect_vectors());
+    if (connected_) static_cast<void>(device_.disconnect_vectors(kind_));
     if (const auto reset = device_.reset(); !reset)
         log::warn("device.reset", reset.error(), {{"device", address_}});
 }

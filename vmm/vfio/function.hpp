@@ -3,7 +3,8 @@
 // names the device is copied, so what is not known to be safe is not there (no ATS, PRI, ROM, INTx, I/O
 // ports, nor extended space). Pages of memory BARs are the guest's as they are, but for those that hold the
 // device's own interrupt table, which answers nowhere: these are trapped. MSI-X lives in a BAR of its own,
-// whose table the device never sees. Left out: MSI, PCI Express and power management capabilities.
+// whose table the device never sees. A device without MSI-X has one vector of MSI, if it has that. Left out:
+// more of MSI, PCI Express and power management capabilities.
 #pragma once
 
 #include <functional>
@@ -19,6 +20,7 @@
 #include "vmm/bus/slots.hpp"
 #include "vmm/irq/line.hpp"
 #include "vmm/pci/function.hpp"
+#include "vmm/pci/msi.hpp"
 #include "vmm/pci/msix.hpp"
 
 namespace holdfast::vfio {
@@ -56,6 +58,7 @@ private:
     };
     struct Shape {
         pci::Identity identity;
+        iommu::host::Interrupts kind = iommu::host::Interrupts::Msix;
         std::uint16_t vectors = 0;
         std::vector<Hidden> hidden;
     };
@@ -94,8 +97,13 @@ private:
     Function(iommu::host::Device device, std::string address, const Shape& shape, const Parts& parts,
              std::vector<EventFd> signals, std::function<void(const Error&)> failed);
     static Result<Shape> read_shape(const iommu::host::Device& device);
+    static Result<void> read_interrupts(const iommu::host::Device& device,
+                                        std::span<const std::byte, pci::spec::kConfigSize> config,
+                                        Shape& shape);
     Result<void> add_bars(const Shape& shape);
-    Result<void> add_msix();
+    Result<void> add_interrupts();
+    void set_msix() noexcept HF_REQUIRES(lock_);
+    void set_msi() noexcept HF_REQUIRES(lock_);
     void bar_moved(unsigned index, std::optional<std::uint64_t> address) noexcept override;
     void config_was_written(std::size_t offset, std::size_t size) noexcept override HF_EXCLUDES(lock_);
     void connect(bool wanted) noexcept HF_REQUIRES(lock_);
@@ -105,11 +113,13 @@ private:
     const std::string address_;
     const Parts parts_;
     const std::function<void(const Error&)> failed_;
+    const iommu::host::Interrupts kind_;
     const std::vector<EventFd> signals_;
-    std::unique_ptr<pci::Msix> msix_;  ///< none: the device has no MSI-X
+    std::unique_ptr<pci::Msix> msix_;  ///< this or the next, or none of the two: the device has no vectors
+    std::unique_ptr<pci::Msi> msi_;
     std::vector<std::unique_ptr<Window>> windows_;
     std::array<bool, pci::spec::kBars> taken_{};
-    std::size_t msix_capability_ = 0;
+    std::size_t capability_ = 0;  ///< of the interrupts
 
     Mutex lock_;
     bool wanted_ HF_GUARDED_BY(lock_) = false;  ///< the driver has switched bus mastering on

@@ -37,6 +37,12 @@ public:
         put<std::uint32_t>(kConfig + 0x58, kPending);
     }
 
+    /// MSI of four vectors where MSI-X was.
+    void have_msi_only() {
+        put<std::uint32_t>(kConfig + 0x50, 0x00840005);
+        interrupts = VFIO_PCI_MSI_IRQ_INDEX;
+    }
+
     template <typename T>
     void put(std::uint64_t at, T value) {
         ASSERT_EQ(::pwrite(file_.get(), &value, sizeof value, static_cast<off_t>(at)),
@@ -58,9 +64,14 @@ public:
                 to<vfio_device_info>(argument).flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
                 return 0;
             case VFIO_DEVICE_GET_REGION_INFO: region(to<vfio_region_info>(argument)); return 0;
-            case VFIO_DEVICE_GET_IRQ_INFO: to<vfio_irq_info>(argument).count = kVectors; return 0;
+            case VFIO_DEVICE_GET_IRQ_INFO: {
+                auto& info = to<vfio_irq_info>(argument);
+                info.count = info.index == interrupts ? kVectors : 0;
+                return 0;
+            }
             case VFIO_DEVICE_SET_IRQS: {
                 const auto& request = to<vfio_irq_set>(argument);
+                if (request.index != interrupts) return errno = EINVAL, -1;
                 connected.resize(request.count);
                 if (request.count != 0) std::memcpy(connected.data(), request.data, 4 * request.count);
                 return 0;
@@ -71,6 +82,7 @@ public:
     }
 
     static constexpr std::uint32_t kVectors = 3;
+    std::uint32_t interrupts = VFIO_PCI_MSIX_IRQ_INDEX;
     std::vector<int> connected;
     int resets = 0;
     bool mappable = false;

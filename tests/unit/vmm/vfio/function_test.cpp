@@ -166,6 +166,29 @@ TEST_F(FunctionTest, VectorsAreConnectedWhileTheDriverHasMsixOn) {
     EXPECT_TRUE(fake.connected.empty());
 }
 
+TEST_F(FunctionTest, DeviceWithoutMsixHasOneVectorOfMsi) {
+    fake.have_msi_only();
+    plug();
+    const std::uint64_t msi = kSlot + read<std::uint8_t>(kSlot + 0x34);
+    EXPECT_EQ(read<std::uint32_t>(msi), 0x00800005U);
+    write<std::uint64_t>(msi + 4, 0x1fee00003);
+    write<std::uint32_t>(msi + 12, 0xffff0041);
+    EXPECT_EQ(read<std::uint64_t>(msi + 4), 0x1fee00000U);
+    EXPECT_TRUE(fake.connected.empty());
+    EXPECT_EQ(interrupts.vectors[0]->message, std::nullopt);
+    write<std::uint16_t>(msi + 2, 0xffff);
+    EXPECT_EQ(read<std::uint32_t>(msi), 0x00810005U);
+    ASSERT_EQ(fake.connected.size(), 1U);
+    EXPECT_EQ(fake.connected[0], function->signals()[0].fd().get());
+    EXPECT_EQ(interrupts.vectors[0]->event, &function->signals()[0]);
+    EXPECT_EQ(interrupts.vectors[0]->message, (irq::MsiMessage{0x1fee00000, 0x41}));
+    write<std::uint16_t>(msi + 12, 0x42);  // the guest moves it to another processor while it is on
+    EXPECT_EQ(interrupts.vectors[0]->message, (irq::MsiMessage{0x1fee00000, 0x42}));
+    write<std::uint16_t>(msi + 2, 0);
+    EXPECT_TRUE(fake.connected.empty());
+    EXPECT_EQ(interrupts.vectors[0]->message, std::nullopt);
+}
+
 TEST_F(FunctionTest, CapabilityListThatLoopsIsNoList) {
     fake.put<std::uint16_t>(FakeDevice::kConfig + 0x40, 0x4001);
     plug();

@@ -407,6 +407,30 @@ class Linux(Domains):
         self.virsh('shutdown', name, '--mode', 'acpi')
         self.becomes(name, 'shut off (shutdown)')
 
+    def has_a_tpm(self, name, backend):
+        self.start(linux(name, devices=f'<tpm model="tpm-crb">{backend}</tpm>'))
+        console = self.terminal(name)
+        console.ready()
+        self.assertEqual(console.sh('cat /sys/class/tpm/tpm0/tpm_version_major'), '2')
+        measured = console.sh('cat /sys/class/tpm/tpm0/pcr-sha256/4')
+        self.assertNotEqual(int(measured, 16), 0)
+        self.virsh('destroy', name)
+
+    def test_a_tpm_that_holdfast_serves(self):
+        holdfast = [str(daemon.HOLDFAST), '--state-dir', f'{self.dir}/vtpm', 'vtpm']
+        subprocess.run([*holdfast, 'create', 'outside'], check=True, capture_output=True)
+        socket_path = f'{self.dir}/vtpm.sock'
+        with subprocess.Popen([*holdfast, 'serve', 'outside', '--socket', socket_path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:
+            self.addCleanup(served.terminate)
+            self.assertEqual(served.stdout.readline(), 'ready\n')
+            self.has_a_tpm('external', f'<backend type="external"><source type="unix" mode="connect" path="{socket_path}"/></backend>')
+            served.terminate()
+
+    def test_a_tpm_of_swtpm_that_libvirt_starts(self):
+        if daemon.shutil.which('swtpm_setup') is None:
+            self.skipTest('skip: no swtpm_setup')
+        self.has_a_tpm('emulated', '<backend type="emulator" version="2.0"/>')
+
     def test_a_tap_that_libvirt_makes(self):
         devices = '''<interface type="ethernet"><mac address="52:54:00:12:34:56"/><target dev="hftap0"/><model type="virtio"/></interface>'''
         name = self.start(linux('wired', devices=devices))

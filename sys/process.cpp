@@ -13,6 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+// glibc's own name of clone(): ThreadSanitizer takes clone() for fork(), and its books are not copied here.
+// NOLINTNEXTLINE(bugprone-reserved-identifier)
+extern "C" int __clone(int (*function)(void*), void* stack, int flags, void* argument, ...) noexcept;
+
 namespace holdfast {
 namespace {
 
@@ -29,7 +33,7 @@ struct Becoming {
 };
 
 /// The child has its own table of handlers, but the parent's memory for them to run in: exec, which resets
-/// them too, would be too late. Not sigaction(), of which a sanitizer keeps books that are the parent's.
+/// them too, would be too late.
 void forget_handlers() noexcept {
     for (int signal = 1; signal <= kSignals; ++signal) {
         std::array<unsigned long, 4> action{};  // handler, flags, restorer, mask, as the kernel has them
@@ -41,7 +45,15 @@ void forget_handlers() noexcept {
     }
 }
 
-// Runs in the child between clone and exec, in the parent's memory: system calls only, no allocation.
+int open_null() noexcept {
+    return static_cast<int>(::syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC));
+}
+int call(long number, long first, long second, long third = 0) noexcept {
+    return static_cast<int>(::syscall(number, first, second, third));
+}
+
+// Runs in the child between clone and exec, in the parent's memory: system calls only, no allocation, and
+// bare ones, since sanitizers keep books of what open() and the like have done, which are the parent's.
 int become(void* given) noexcept {
     const Becoming& what = *static_cast<const Becoming*>(given);
     const Child::Stdio& stdio = what.stdio;
@@ -49,12 +61,12 @@ int become(void* given) noexcept {
     const std::size_t count = stdio.extra < 0 ? 4 : 5;
     // First out of the way of 0..4, so that no dup2 below overwrites one that is still needed.
     for (std::size_t i = 0; i < count; ++i) {
-        if (wanted[i] < 0) wanted[i] = i == 2 ? STDERR_FILENO : ::open("/dev/null", O_RDWR | O_CLOEXEC);
-        wanted[i] = ::fcntl(wanted[i], F_DUPFD_CLOEXEC, 10);
+        if (wanted[i] < 0) wanted[i] = i == 2 ? STDERR_FILENO : open_null();
+        wanted[i] = call(SYS_fcntl, wanted[i], F_DUPFD_CLOEXEC, 10);
         if (wanted[i] < 0) return kStartFailed;
     }
     for (std::size_t i = 0; i < count; ++i) {
-        if (::dup2(wanted[i], static_cast<int>(i)) < 0) return kStartFailed;
+        if (call(SYS_dup2, wanted[i], static_cast<long>(i)) < 0) return kStartFailed;
     }
     if (::syscall(SYS_close_range, static_cast<unsigned>(count), ~0U, 0U) < 0) return kStartFailed;
     forget_handlers();
@@ -76,8 +88,8 @@ Result<std::pair<pid_t, UniqueFd>> start_in_our_memory(Becoming what) {
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     int pidfd = -1;
-    const int pid = ::clone(&become, stack.data() + stack.size(),
-                            CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &what, &pidfd);
+    const int pid = ::__clone(&become, stack.data() + stack.size(),
+                              CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &what, &pidfd);
     const Error failed = os_error("start process");
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (pid < 0) return failed;

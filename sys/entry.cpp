@@ -11,9 +11,9 @@
 #define HF_TEXT_OF(number) #number
 #define HF_TEXT(number) HF_TEXT_OF(number)
 
-// SAFETY: nothing is relocated yet, so it reads no memory and finds its addresses relative to itself. The range
-// lies in our own writable, private segment: from the first page that RELRO covers to the end of .data. What
-// the kernel left in registers and on the stack for _start (rdx, rsp) is as it was.
+// SAFETY: nothing is relocated yet, so it reads no memory and finds its addresses relative to itself. The
+// range lies in our own writable, private segment: from the first page that RELRO covers to the end of .data.
+// What the kernel left in registers and on the stack for _start (rdx, rsp) is as it was.
 asm(R"(
     .pushsection .text.holdfast_entry, "ax", @progbits
     .globl holdfast_entry

@@ -62,13 +62,43 @@ struct Dispatch {
     int operator()(const DeviceOptions& options) const { return run_device(options, state_dir); }
 };
 
+void describe(CLI::App& app) {
+    app.name("holdfast");
+    app.set_version_flag("--version", std::string{"holdfast " HF_VERSION});
+}
+
+/// The word that is the verb, in a command line that is as it should be.
+std::string_view typed_verb(int argc, char** argv) {
+    for (int i = 1; i < argc; ++i) {
+        const std::string_view word{argv[i]};
+        if (word == "--state-dir") ++i;
+        else if (!word.starts_with('-')) return word;
+    }
+    return {};
+}
+
+/// Fills `out` from a command line of that verb. False: it may be understood if all verbs are known, or help
+/// is asked for, or it is wrong; the whole tree says which.
+bool parse_verb(std::string_view verb, int argc, char** argv, Invocation& out) {
+    if (verb.empty()) return false;
+    CLI::App app;
+    describe(app);
+    declare(app, out, verb);
+    try {
+        app.parse(argc, argv);
+        return true;
+    } catch (const CLI::Error&) {
+        return false;
+    }
+}
+
 int dispatch(int argc, char** argv) {
     // Freed before the verb runs: `run` lives as long as its VM and should be small.
     Invocation invocation;
-    {
+    if (!parse_verb(typed_verb(argc, argv), argc, argv, invocation)) {
+        invocation = {};
         CLI::App app;
-        app.name("holdfast");
-        app.set_version_flag("--version", std::string{"holdfast " HF_VERSION});
+        describe(app);
         declare(app, invocation);
         try {
             app.parse(argc, argv);

@@ -599,6 +599,18 @@ void declare_bundle(CLI::App& app, Invocation& out) {
     add_flag<BundleOptions>(inspect, out, "--json", &BundleOptions::json, "print one JSON object");
 }
 
+struct Branch {
+    std::string_view verb;  ///< empty: several small ones
+    void (*declare)(CLI::App&, Invocation&);
+};
+constexpr Branch kBranches[] = {
+    {"run", declare_run},       {"measure", declare_measure}, {"", declare_others},
+    {"vtpm", declare_vtpm},     {"anchor", declare_anchor},   {"enroll", declare_enroll},
+    {"attest", declare_attest}, {"broker", declare_broker},   {"verify", declare_verify},
+    {"device", declare_device}, {"bundle", declare_bundle},   {"image", declare_image},
+    {"agent", declare_agent},   {"bench", declare_bench},     {"libvirt", declare_libvirt},
+};
+
 }  // namespace
 
 std::string_view examples_of(std::string_view verb) noexcept {
@@ -676,7 +688,7 @@ std::string_view examples_of(std::string_view verb) noexcept {
     return {};
 }
 
-void declare(CLI::App& app, Invocation& out) {
+void declare(CLI::App& app, Invocation& out, std::string_view only) {
     app.description("Holdfast launches confidential virtual machines on Linux/KVM.");
     app.require_subcommand(1);
     app.fallthrough();
@@ -684,21 +696,11 @@ void declare(CLI::App& app, Invocation& out) {
            "--state-dir", [&out](const std::string& value) { out.state_dir = value; },
            "where VMs keep sockets and logs (default $XDG_RUNTIME_DIR/holdfast, else /run/holdfast)")
         ->type_name("DIR");
-    declare_run(app, out);
-    declare_measure(app, out);
-    declare_others(app, out);
-    declare_vtpm(app, out);
-    declare_anchor(app, out);
-    declare_enroll(app, out);
-    declare_attest(app, out);
-    declare_broker(app, out);
-    declare_verify(app, out);
-    declare_device(app, out);
-    declare_bundle(app, out);
-    declare_image(app, out);
-    declare_agent(app, out);
-    declare_bench(app, out);
-    declare_libvirt(app, out);
+    const bool known =
+        !only.empty() && std::ranges::find(kBranches, only, &Branch::verb) != std::end(kBranches);
+    for (const Branch& branch : kBranches) {
+        if (!known || branch.verb == only) branch.declare(app, out);
+    }
     for (CLI::App* const verb : app.get_subcommands({})) {
         const auto examples = examples_of(verb->get_name());
         if (!examples.empty()) verb->footer("Examples:\n" + std::string{examples});

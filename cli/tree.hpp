@@ -9,8 +9,9 @@
 
 namespace holdfast::cli {
 
-/// Declares everything on `app`; parsing it fills `out`, which must outlive the parse.
-void declare(CLI::App& app, Invocation& out);
+/// Declares everything on `app`; parsing it fills `out`, which must outlive the parse. With `only`, the name
+/// of a large verb, that verb alone: most of a launch's allocations were flags of the others.
+void declare(CLI::App& app, Invocation& out, std::string_view only = {});
 
 /// Examples for a verb's help and man page; empty if there are none.
 [[nodiscard]] std::string_view examples_of(std::string_view verb) noexcept;

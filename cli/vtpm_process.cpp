@@ -82,8 +82,9 @@ VtpmProcess VtpmStart::launch(const SecretBytes& host_key, const std::string& st
     if (quotes_listener) process.quotes_ = SocketFile{quotes};
     process.door_ = std::move(door);
     process.socket_ = std::move(vtpm_ours);
-    process.store_ = start_program("holdfast-store", store_theirs, log);
+    // The one that takes longer to begin comes first.
     process.vtpm_ = start_program("holdfast-vtpm", vtpm_theirs, log);
+    process.store_ = start_program("holdfast-store", store_theirs, log);
     // A child that is gone already is seen, and explained, when its word is waited for.
     [[maybe_unused]] const auto to_store =
         vtpm::store::send_launch(store_ours, {.client = std::move(service), .state = std::move(state)});

@@ -1,62 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest_agent/crypto/kdf.hpp"
 
-#include <array>
 #include <cstring>
 
+#include "sys/hmac.hpp"
 #include "sys/wire/endian.hpp"
 
 namespace holdfast::agent {
-namespace {
-
-constexpr std::size_t kBlock = 64;  // of SHA-256
-
-/// One HMAC of parts that come one after the other. On SHA-256's block function: HMAC by EVP fetches an
-/// algorithm each time, which costs more than the hash.
-class Hmac {
-public:
-    explicit Hmac(Bytes key) noexcept {
-        std::array<std::byte, kBlock> inner{};
-        if (key.size() > kBlock) {
-            Sha256 hash;
-            hash.update(key);
-            const Digest256 digest = hash.finish();
-            std::memcpy(inner.data(), digest.data(), digest.size());
-        } else if (!key.empty()) {
-            std::memcpy(inner.data(), key.data(), key.size());
-        }
-        std::array<std::byte, kBlock> outer = inner;
-        for (std::byte& byte : inner) byte ^= std::byte{0x36};
-        for (std::byte& byte : outer) byte ^= std::byte{0x5c};
-        inner_.update(inner);
-        outer_.update(outer);
-        wipe(inner);
-        wipe(outer);
-    }
-    Hmac(const Hmac&) = delete;
-    Hmac& operator=(const Hmac&) = delete;
-    ~Hmac() {
-        // SAFETY: both are plain structs of libcrypto, whose bytes are overwritten at the end of their life.
-        wipe(std::as_writable_bytes(std::span{&inner_, 1}));
-        wipe(std::as_writable_bytes(std::span{&outer_, 1}));
-    }
-    void update(Bytes bytes) noexcept { inner_.update(bytes); }
-    [[nodiscard]] Digest256 finish() noexcept {
-        Digest256 inside = inner_.finish();
-        outer_.update(inside);
-        wipe(inside);
-        return outer_.finish();
-    }
-
-private:
-    Sha256 inner_;
-    Sha256 outer_;
-};
-
-}  // namespace
-
 Digest256 hmac(Bytes key, std::initializer_list<Bytes> message) {
-    Hmac running{key};
+    HmacSha256 running{key};
     for (const Bytes part : message) running.update(part);
     return running.finish();
 }
@@ -74,7 +26,7 @@ void hkdf_expand(const Key& pseudo_random, std::initializer_list<Bytes> info, st
     Digest256 block{};
     std::size_t known = 0;
     for (std::uint8_t counter = 1; !out.empty(); ++counter) {
-        Hmac running{pseudo_random.bytes()};
+        HmacSha256 running{pseudo_random.bytes()};
         running.update(Bytes{block}.first(known));
         for (const Bytes part : info) running.update(part);
         running.update(std::as_bytes(std::span{&counter, 1}));

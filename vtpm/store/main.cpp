@@ -8,6 +8,7 @@
 
 #include "sys/log.hpp"
 #include "sys/process.hpp"
+#include "sys/program_pages.hpp"
 #include "sys/sandbox/jail.hpp"
 #include "sys/sandbox/policies.hpp"
 #include "vtpm/store/launch.hpp"
@@ -22,6 +23,8 @@ Result<void> serve(const UniqueFd& handover) {
     const std::array keep{STDIN_FILENO,   STDOUT_FILENO,    STDERR_FILENO,
                           handover.get(), fds.client.get(), fds.state.get()};
     HF_TRY(sandbox::enter({.filter = sandbox::policy::store, .keep = keep}));
+    // Most of them were for the start: 500 KiB of memory for each vTPM.
+    drop_program_pages();
     return vtpm::store::Session{std::move(fds.client), std::move(fds.state)}.run();
 }
 

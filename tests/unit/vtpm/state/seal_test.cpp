@@ -2,9 +2,11 @@
 #include "vtpm/state/seal.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
 
 namespace holdfast::vtpm {
 namespace {
@@ -95,6 +97,43 @@ TEST(Seal, KeyIsWhatOpensslDerives) {
                                              0xda, 0x9b, 0x12, 0xd4, 0xa5, 0x4e, 0x29, 0xfe, 0x77, 0x4d, 0xee,
                                              0xd4, 0x72, 0xfd, 0x01, 0xad, 0xc8, 0xae, 0x09, 0x1d, 0xe1};
     EXPECT_EQ(std::memcmp(key->bytes().data(), kExpected, sizeof kExpected), 0);
+}
+
+// By OpenSSL's providers, which seal() goes around: a state of any version opens with any.
+TEST(Seal, IsAes256GcmAsOpensslHasIt) {
+    const auto key = derive_state_key(host_key(), identity(1, "box"));
+    const auto sealed = *sealer(identity(1, "box"), host_key()).seal(SealedType::Permanent, 42, kPlain);
+    constexpr std::size_t kHead = 28;
+    constexpr std::size_t kNonceAt = 16;
+    constexpr std::size_t kTag = 16;
+    ASSERT_EQ(sealed.size(), kHead + kPlain.size() + kTag);
+    std::vector<unsigned char> bytes(sealed.size());
+    std::memcpy(bytes.data(), sealed.data(), sealed.size());
+    std::vector<unsigned char> associated{16, 0, 0, 0};
+    associated.insert(associated.end(), 16, 1);
+    constexpr unsigned char kRest[] = {3, 0, 0, 0, 'b', 'o', 'x', kHead, 0, 0, 0};
+    associated.insert(associated.end(), std::begin(kRest), std::end(kRest));
+    associated.insert(associated.end(), bytes.begin(), bytes.begin() + kHead);
+
+    EVP_CIPHER* const gcm = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
+    EVP_CIPHER_CTX* const context = EVP_CIPHER_CTX_new();
+    std::vector<unsigned char> plain(kPlain.size());
+    std::array<unsigned char, 32> raw_key{};
+    std::memcpy(raw_key.data(), key->bytes().data(), raw_key.size());
+    int length = 0;
+    EXPECT_EQ(EVP_DecryptInit_ex(context, gcm, nullptr, raw_key.data(), bytes.data() + kNonceAt), 1);
+    EXPECT_EQ(
+        EVP_DecryptUpdate(context, nullptr, &length, associated.data(), static_cast<int>(associated.size())),
+        1);
+    EXPECT_EQ(EVP_DecryptUpdate(context, plain.data(), &length, bytes.data() + kHead,
+                                static_cast<int>(plain.size())),
+              1);
+    EXPECT_EQ(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_SET_TAG, kTag, bytes.data() + kHead + plain.size()),
+              1);
+    EXPECT_EQ(EVP_DecryptFinal_ex(context, nullptr, &length), 1);
+    EXPECT_EQ(std::memcmp(plain.data(), kPlain.data(), plain.size()), 0);
+    EVP_CIPHER_CTX_free(context);
+    EVP_CIPHER_free(gcm);
 }
 
 }  // namespace

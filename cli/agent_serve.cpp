@@ -92,8 +92,9 @@ public:
         if (!ask) return call::refusal::kMalformed;
         if (allowed_.take(1, TokenBucket::Clock::now()) == 0) return call::refusal::kNoRoom;
         try {
-            auto evidence = collect_evidence(vm_, {ask->nonce.begin(), ask->nonce.end()},
-                                             std::move(ask->quote), state_dir_);
+            auto evidence =
+                collect_evidence(vm_, {ask->nonce.begin(), ask->nonce.end()},
+                                 {.vtpm_quote = std::move(ask->quote), .cpu = std::nullopt}, state_dir_);
             if (evidence.size() <= call::kMaxBody) return evidence;
             print_error("holdfast: the evidence of '{}' has {} bytes: more than a call carries\n",
                         printable(vm_), evidence.size());

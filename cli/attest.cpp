@@ -13,6 +13,8 @@
 #include "attest/crypto/x509.hpp"
 #include "attest/evidence/evidence.hpp"
 #include "attest/evidence/launch_statement.hpp"
+#include "attest/formats/snp/report.hpp"
+#include "attest/formats/tdx/quote.hpp"
 #include "attest/text/encoding.hpp"
 #include "cli/anchor_files.hpp"
 #include "cli/error.hpp"
@@ -190,13 +192,39 @@ std::optional<Blob> vtpm_part(const std::optional<Blob>& by_guest, const FoundVm
     return encode(part);
 }
 
+// ---- the CPU
+
+/// Which kind it is, by what is in it. Whether it is of this VM is for the verifier to say.
+std::string_view tier_of(const Blob& report) {
+    if (attest::snp::parse_report(report)) return attest::kTierSnp;
+    const auto quote = attest::tdx::parse_quote(report);
+    if (quote && (*quote)->td() != nullptr) return attest::kTierTdx;
+    throw Failure{Code::Evidence, "the CPU's report cannot be used",
+                  quote ? "it is of an SGX enclave" : "it is no SNP report and no TDX quote",
+                  "give it as the guest has it from /dev/sev-guest, /dev/tdx_guest or configfs-tsm"};
+}
+
+Blob cpu_part(const AttestOptions& options) {
+    const auto read = [](const std::string& path) { return path.empty() ? Blob{} : read_evidence(path); };
+    const Blob report = read(options.cpu_report);
+    const Blob endorsement = read(options.cpu_endorsement);
+    const Blob event_log = read(options.cpu_event_log);
+    const attest::CpuPart part{
+        .tier = tier_of(report), .report = report, .endorsement = endorsement, .event_log = event_log};
+    if (part.tier != attest::kTierTdx && !event_log.empty()) {
+        throw Failure{Code::Usage, "--cpu-event-log does not go with this report", "only a TD has such a log",
+                      "leave it out"};
+    }
+    return encode(part);
+}
+
 }  // namespace
 
-Blob collect_evidence(const std::string& name, const Blob& nonce, const std::optional<Blob>& by_guest,
+Blob collect_evidence(const std::string& name, const Blob& nonce, const GuestsWord& by_guest,
                       const std::string& state_dir) {
     const FoundVm vm = find_living_vm(state_dir, name);
     std::optional<Blob> vtpm;
-    if (vm.record.own_vtpm) vtpm = vtpm_part(by_guest, vm, VtpmHome{state_dir}, nonce);
+    if (vm.record.own_vtpm) vtpm = vtpm_part(by_guest.vtpm_quote, vm, VtpmHome{state_dir}, nonce);
     const UniqueFd anchor = connect_anchor(state_dir);
     const auto statement = statement_of(vm.record, state_dir, nonce);
     const Blob launch = encode(statement);
@@ -211,8 +239,9 @@ Blob collect_evidence(const std::string& name, const Blob& nonce, const std::opt
     if (newest) evidence.anchor = newest->bundle;
 
     if (vtpm) evidence.vtpm = *vtpm;
+    if (by_guest.cpu) evidence.cpu = *by_guest.cpu;
 
-    const auto question = attest::host_question(nonce, launch, evidence.anchor, evidence.vtpm);
+    const auto question = attest::host_question(nonce, evidence);
     const auto quote = ask_for<anchor::QuoteAnswer>(anchor, anchor::QuoteAsk{question}, "a quote");
     const auto status = ask_for<anchor::StatusAnswer>(anchor, anchor::StatusAsk{}, "its status");
     attest::HostPart part{.attest = quote.quote.quote.attest,
@@ -240,8 +269,9 @@ Blob collect_evidence(const std::string& name, const Blob& nonce, const std::opt
 
 int attest_vm(const AttestOptions& options, const std::string& state_dir) {
     const Blob nonce = nonce_of(options.nonce);
-    std::optional<Blob> by_guest;
-    if (!options.vtpm_quote.empty()) by_guest = read_evidence(options.vtpm_quote);
+    GuestsWord by_guest;
+    if (!options.vtpm_quote.empty()) by_guest.vtpm_quote = read_evidence(options.vtpm_quote);
+    if (!options.cpu_report.empty()) by_guest.cpu = cpu_part(options);
     write_file(options.out, collect_evidence(options.name, nonce, by_guest, state_dir));
     return 0;
 }

@@ -10,9 +10,14 @@
 
 namespace holdfast::cli {
 
-/// `by_guest`: the vTPM's part, which the guest has made for this nonce; without one the host asks its vTPM.
+/// What the guest itself has made for this nonce.
+struct GuestsWord {
+    std::optional<Blob> vtpm_quote;  ///< the vTPM's part; without one the host asks its vTPM
+    std::optional<Blob> cpu;         ///< the CPU's part
+};
+
 /// Throws.
-[[nodiscard]] Blob collect_evidence(const std::string& name, const Blob& nonce,
-                                    const std::optional<Blob>& by_guest, const std::string& state_dir);
+[[nodiscard]] Blob collect_evidence(const std::string& name, const Blob& nonce, const GuestsWord& by_guest,
+                                    const std::string& state_dir);
 
 }  // namespace holdfast::cli

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast broker: holds secrets, and gives each to guests whose evidence passes. It runs where the one who
 // owns the secrets trusts the machine, which is seldom the host of the guests.
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <ctime>
+
 #include <fmt/format.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -13,11 +19,14 @@
 #include "cli/output.hpp"
 #include "cli/poll_set.hpp"
 #include "cli/supervisor.hpp"
+#include "sys/sandbox/jail.hpp"
+#include "sys/sandbox/policies.hpp"
 
 namespace holdfast::cli {
 namespace {
 
 constexpr std::size_t kMaxGuests = 16;  // of 4 MiB at most each
+constexpr int kArenas = 4;              // of the heap: one guest at a time is judged
 
 /// `where` is changed to what the kernel gave.
 UniqueFd listen_at(const std::string& text, sockaddr_in& where) {
@@ -33,15 +42,40 @@ UniqueFd listen_at(const std::string& text, sockaddr_in& where) {
     return fd;
 }
 
+std::vector<std::string> memories_of(const BrokerConfig& config) {
+    std::vector<std::string> files;
+    for (const auto& [name, secret] : config.secrets) {
+        const std::string& file = secret.policy.last_seen;
+        if (!file.empty() && std::ranges::find(files, file) == files.end()) files.push_back(file);
+    }
+    return files;
+}
+
+/// From here on there are no files, no other network than who connects, and no other processes.
+void enter_jail() {
+    // The C library would look for its file of time zones later, and for the number of processors.
+    ::tzset();
+    ::mallopt(M_ARENA_MAX, kArenas);
+    // The others come as something to poll for, which an ignored signal does not.
+    constexpr std::array kIgnored{SIGPIPE};
+    const auto jailed = sandbox::enter({.filter = sandbox::policy::broker, .ignored_signals = kIgnored});
+    if (jailed) return;
+    throw Failure{Code::Broker, "the broker cannot enter its jail", reason_of(jailed.error()),
+                  "holdfast doctor says what this machine lacks for it"};
+}
+
 }  // namespace
 
 int run_broker(const BrokerOptions& options) {
     sockaddr_in where = inet_address("--listen", options.listen);
     BrokerConfig config = read_broker_config(options.config);
     const auto own = read_identity(config.certificate, config.key);
-    BrokerJudge judge{std::move(config), options.log};
+    // Its process has none of what follows.
+    const BrokerKeeper keeper = BrokerKeeper::start(memories_of(config));
+    BrokerJudge judge{std::move(config), options.log, keeper};
     const Signals signals;
     const UniqueFd listener = listen_at(options.listen, where);
+    enter_jail();
     print("ready {}\n", text_of(where));
     Connections guests{kMaxGuests};
     while (true) {

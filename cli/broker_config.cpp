@@ -67,12 +67,13 @@ void add_secret(const std::string& path, const toml::node& node, BrokerConfig& c
     table.allow({"name", "file", "policy"});
     const std::string name = table.text("name");
     if (name.size() > attest::broker::kMaxName) unusable(path, "a secret's name has at most 64 bytes");
-    BrokerSecret secret{.bytes = read_secret(table.file("file")),
-                        .policy = read_policy(table.file("policy"))};
+    BrokerSecret secret{
+        .bytes = read_secret(table.file("file")), .policy = read_policy(table.file("policy")), .files = {}};
     // Whoever has the host's sockets could ask for a quote too; a secret goes to the guest that asked itself.
     secret.policy.whole.vtpm.required = true;
     secret.policy.whole.vtpm.by_guest = true;
     secret.policy.quote.nonce_required = true;
+    secret.files = read_policy_files(secret.policy);
     if (!config.secrets.emplace(name, std::move(secret)).second)
         unusable(path, fmt::format("there are two secrets '{}'", printable(name)));
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "attest/policy/policy.hpp"
+#include "cli/policy_files.hpp"
 #include "sys/secret.hpp"
 
 namespace holdfast::cli {
@@ -14,6 +15,7 @@ namespace holdfast::cli {
 struct BrokerSecret {
     SecretBytes bytes;
     attest::Policy policy;
+    PolicyFiles files;
 };
 
 struct BrokerConfig {

@@ -40,7 +40,8 @@ std::vector<std::string> codes_of(const attest::Findings& findings) {
 
 }  // namespace
 
-BrokerJudge::BrokerJudge(BrokerConfig config, const std::string& log) : config_{std::move(config)} {
+BrokerJudge::BrokerJudge(BrokerConfig config, const std::string& log, const BrokerKeeper& keeper)
+    : config_{std::move(config)}, keeper_{keeper} {
     log_ = UniqueFd{::open(log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600)};
     if (log_) return;
     throw Failure{Code::Broker, fmt::format("the log '{}' cannot be written", printable(log)),
@@ -55,8 +56,8 @@ BrokerJudge::Decision BrokerJudge::decide(const std::string& peer, const attest:
     try {
         decision = judge(request, binding, facts);
     } catch (const Failure& failure) {
-        // The policy's own files: roots, enrolled hosts, memory. Said to whoever runs the broker.
-        failure.print();
+        // What it remembers cannot be read or written. Said to whoever runs the broker.
+        print_error("holdfast: broker: {}\n", failure.what());
         decision = {.secret = nullptr, .refused = {"broker.failed"}};
     }
     if (!write_down(peer, request.name, decision, facts))
@@ -81,8 +82,10 @@ BrokerJudge::Decision BrokerJudge::judge(const attest::broker::Request& request,
                       .policy = found->second.policy,
                       .evidence = {request.evidence.begin(), request.evidence.end()},
                       .nonce = Blob{binding.begin(), binding.end()},
-                      .at = std::time(nullptr)};
-    const Verdict verdict = verify_evidence(piece);
+                      .at = std::time(nullptr),
+                      .memories = keeper_.memories_in(found->second.policy.last_seen),
+                      .keys = &keys_};
+    const Verdict verdict = verify_evidence(piece, found->second.files);
     const auto field = [&](const char* part, const char* name) {
         const auto at = verdict.facts.find(part);
         return at != verdict.facts.end() && at->contains(name) ? at->at(name) : Facts{};
@@ -97,7 +100,7 @@ BrokerJudge::Decision BrokerJudge::judge(const attest::broker::Request& request,
         if (codes.empty()) codes.emplace_back("broker.failed");  // only if findings were left out
         return {.secret = nullptr, .refused = std::move(codes)};
     }
-    remember_if_accepted(piece.policy, verdict);
+    remember_if_accepted(piece.memories, verdict);
     return {.secret = &found->second.bytes, .refused = {}};
 }
 

@@ -7,6 +7,7 @@
 
 #include "attest/broker/message.hpp"
 #include "cli/broker_config.hpp"
+#include "cli/broker_keeper.hpp"
 #include "cli/verify.hpp"
 #include "sys/fd.hpp"
 #include "sys/sha2.hpp"
@@ -18,7 +19,7 @@ namespace holdfast::cli {
 class BrokerJudge {
 public:
     /// Opens the log to append to it. Throws HF-0110.
-    BrokerJudge(BrokerConfig config, const std::string& log);
+    BrokerJudge(BrokerConfig config, const std::string& log, const BrokerKeeper& keeper);
 
     [[nodiscard]] const BrokerConfig& config() const noexcept { return config_; }
 
@@ -38,7 +39,9 @@ private:
     [[nodiscard]] bool write_down(const std::string& peer, std::string_view name, const Decision& decision,
                                   const Facts& facts) HF_REQUIRES(mutex_);
     BrokerConfig config_;
+    const BrokerKeeper& keeper_;
     Mutex mutex_;
+    attest::tpm::KeyMemory keys_ HF_GUARDED_BY(mutex_);
     UniqueFd log_;
 };
 

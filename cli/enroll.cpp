@@ -158,7 +158,8 @@ int challenge(const EnrollOptions& options) {
     const Blob secret = attest::random_secret(kSecretBytes);
     const auto made = attest::make_credential(keys.ek, keys.ak_name, secret);
     if (!made)
-        refuse("no challenge can be made", made.error().what, "the anchor's endorsement key is one of P-256");
+        refuse("no challenge can be made", made.error().what,
+               "the anchor's endorsement key is one of P-256 or RSA-2048");
     write_fields(needed(options.keep, "--keep", options),
                  {{"ak", fields[0]}, {"ek", fields[1]}, {"secret", secret}, {"certificate", fields[2]}},
                  0600);

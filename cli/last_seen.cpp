@@ -40,8 +40,6 @@ std::uint64_t number_at(const std::string& path, const nlohmann::json& entry, co
     return entry[name].get<std::uint64_t>();
 }
 
-}  // namespace
-
 std::optional<Memory> recall(const std::string& path, const std::string& signer) {
     const auto all = read_all(path);
     if (!all.contains(signer)) return std::nullopt;
@@ -64,6 +62,15 @@ void remember(const std::string& path, const std::string& signer, const Memory& 
     file << all.dump(2) << '\n';
     file.close();
     if (!file || std::rename(fresh.c_str(), path.c_str()) != 0) unusable(path, "it cannot be written");
+}
+
+}  // namespace
+
+Memories memories_in(const std::string& path) {
+    if (path.empty()) return {};
+    return {.recall = [path](const std::string& signer) { return recall(path, signer); },
+            .remember = [path](const std::string& signer,
+                               const Memory& memory) { remember(path, signer, memory); }};
 }
 
 }  // namespace holdfast::cli

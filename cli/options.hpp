@@ -185,6 +185,9 @@ struct AttestOptions {
     std::string nonce;
     std::string out;
     std::string vtpm_quote;  ///< a file; empty: the host asks for one
+    std::string cpu_report;  ///< files; empty: there is none
+    std::string cpu_endorsement;
+    std::string cpu_event_log;
 };
 
 struct BrokerOptions {

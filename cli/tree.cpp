@@ -414,6 +414,20 @@ void declare_attest(CLI::App& app, Invocation& out) {
         "the quote of its vTPM that the guest itself has made for this nonce, in place of one "
         "that the host asks for")
         ->type_name("FILE");
+    CLI::Option* const report =
+        add_value<AttestOptions>(attest, out, "--cpu-report", &AttestOptions::cpu_report,
+                                 "the SNP report or TDX quote that the guest itself has had made for this "
+                                 "nonce")
+            ->type_name("FILE");
+    add_value<AttestOptions>(
+        attest, out, "--cpu-endorsement", &AttestOptions::cpu_endorsement,
+        "what vouches for it: certificates of VCEK or VLEK, or Intel's collateral in JSON")
+        ->needs(report)
+        ->type_name("FILE");
+    add_value<AttestOptions>(attest, out, "--cpu-event-log", &AttestOptions::cpu_event_log,
+                             "of a TD: its CCEL log")
+        ->needs(report)
+        ->type_name("FILE");
 }
 
 void declare_broker(CLI::App& app, Invocation& out) {

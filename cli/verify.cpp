@@ -149,10 +149,15 @@ void print_tree(const VerifyOptions& options, const Verdict& verdict) {
 
 }  // namespace
 
-void remember_if_accepted(const attest::Policy& policy, const Verdict& verdict) {
-    if (policy.last_seen.empty() || !verdict.findings.is_accepted() || !verdict.seen) return;
-    remember(policy.last_seen, verdict.signer, memory_of(*verdict.seen, verdict.counter.value_or(0)));
-    if (verdict.guest) remember(policy.last_seen, verdict.guest->first, memory_of(verdict.guest->second, 0));
+std::optional<Memory> Piece::memory_of(const std::string& signer) const {
+    if (!memories.recall || signer.empty()) return std::nullopt;
+    return memories.recall(signer);
+}
+
+void remember_if_accepted(const Memories& memories, const Verdict& verdict) {
+    if (!memories.remember || !verdict.findings.is_accepted() || !verdict.seen) return;
+    memories.remember(verdict.signer, memory_of(*verdict.seen, verdict.counter.value_or(0)));
+    if (verdict.guest) memories.remember(verdict.guest->first, memory_of(verdict.guest->second, 0));
 }
 
 int show_verdict(const VerifyOptions& options, const Verdict& verdict) {
@@ -170,8 +175,10 @@ int verify(const VerifyOptions& options) {
                 .at = time_of(options.at)};
     // Only a policy of one's own making could do without: there is no key for it.
     piece.policy.quote.nonce_required = true;
-    const Verdict verdict = options.format.empty() ? verify_evidence(piece) : verify_piece(piece);
-    remember_if_accepted(piece.policy, verdict);
+    piece.memories = memories_in(piece.policy.last_seen);
+    const Verdict verdict = options.format.empty() ? verify_evidence(piece, read_policy_files(piece.policy))
+                                                   : verify_piece(piece);
+    remember_if_accepted(piece.memories, verdict);
     if (!options.html.empty()) write_html(options.html, options, verdict);
     return show_verdict(options, verdict);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,12 +15,26 @@
 #include "attest/finding.hpp"
 #include "attest/formats/tpm/authenticate.hpp"
 #include "attest/policy/policy.hpp"
+#include "attest/verify/cpu.hpp"
 #include "cli/options.hpp"
+#include "cli/policy_files.hpp"
 
 namespace holdfast::cli {
 
 using Blob = std::vector<std::byte>;
 using Facts = nlohmann::ordered_json;
+
+/// What was remembered of a signer.
+struct Memory {
+    attest::tpm::LastSeen clock;
+    std::uint64_t counter = 0;
+};
+struct Memories {
+    std::function<std::optional<Memory>(const std::string& signer)> recall;  ///< none: nothing yet
+    std::function<void(const std::string& signer, const Memory& memory)> remember;
+};
+/// Those of a file, which need not be there yet; empty: none. They throw HF-0108.
+[[nodiscard]] Memories memories_in(const std::string& path);
 
 /// One raw piece of evidence, and the files that came along with it.
 struct Piece {
@@ -28,8 +43,11 @@ struct Piece {
     Blob evidence;
     std::optional<Blob> nonce;
     std::int64_t at = 0;
+    Memories memories{};                     ///< empty functions: nothing is remembered
+    attest::tpm::KeyMemory* keys = nullptr;  ///< of who judges again and again
 
-    [[nodiscard]] std::vector<attest::Certificate> roots(const std::vector<std::string>& paths) const;
+    [[nodiscard]] std::vector<attest::Crl> crls() const;
+    [[nodiscard]] std::optional<Memory> memory_of(const std::string& signer) const;
 };
 
 /// What was found, what the piece says, and whom a memory of it belongs to.
@@ -43,7 +61,11 @@ struct Verdict {
 };
 [[nodiscard]] Verdict verify_piece(const Piece& piece);
 /// All evidence of a VM, as `holdfast attest` collects it.
-[[nodiscard]] Verdict verify_evidence(const Piece& piece);
+[[nodiscard]] Verdict verify_evidence(const Piece& piece, const PolicyFiles& files);
+
+/// What a CPU's report says of itself.
+void tell_snp(const attest::SnpReport& report, Facts& facts);
+void tell_tdx(const attest::TdxReport& report, Facts& facts);
 
 /// What the key is called in the memory: its public key, in whichever form it came.
 [[nodiscard]] std::string signer_of(std::span<const std::byte> key);
@@ -55,17 +77,10 @@ struct Verdict {
 /// JSON, {"0": hex} or {"sha256": {"0": hex}}, or what tpm2_pcrread prints.
 [[nodiscard]] std::vector<attest::tpm::GivenPcrs> read_pcrs(const std::string& path);
 [[nodiscard]] attest::Policy read_policy(const std::string& path);
+[[nodiscard]] std::vector<attest::Certificate> read_certificates(const std::vector<std::string>& paths);
 
 /// Only what was accepted is remembered: a refused statement must not move what later ones are held against.
-void remember_if_accepted(const attest::Policy& policy, const Verdict& verdict);
-
-/// What was remembered of a signer; none: nothing yet.
-struct Memory {
-    attest::tpm::LastSeen clock;
-    std::uint64_t counter = 0;
-};
-[[nodiscard]] std::optional<Memory> recall(const std::string& path, const std::string& signer);
-void remember(const std::string& path, const std::string& signer, const Memory& memory);
+void remember_if_accepted(const Memories& memories, const Verdict& verdict);
 
 /// Throws HF-0104.
 void write_html(const std::string& path, const VerifyOptions& options, const Verdict& verdict);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The files that `verify` reads.
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 
@@ -35,6 +36,8 @@ Blob read_file(const std::string& path, std::size_t most) {
     };
     if (!fd) fail(os_error("open"));
     Blob bytes;
+    // For a regular file: growing by doubling would need room for it twice.
+    if (const auto size = file_size(fd)) bytes.reserve(std::min<std::size_t>(*size, most));
     Blob part(1 << 16);
     while (true) {
         const ssize_t got = ::read(fd.get(), part.data(), part.size());
@@ -160,12 +163,25 @@ attest::Policy read_policy(const std::string& path) {
     return std::move(*policy);
 }
 
-std::vector<attest::Certificate> Piece::roots(const std::vector<std::string>& paths) const {
+std::vector<attest::Certificate> read_certificates(const std::vector<std::string>& paths) {
     std::vector<attest::Certificate> all;
     for (const std::string& path : paths) {
         const auto some = attest::parse_certificates(read_file(path, kMaxPolicy));
         if (!some) unusable(path, some.error().what, "give certificates in PEM or DER");
         all.insert(all.end(), some->begin(), some->end());
+    }
+    return all;
+}
+
+std::vector<attest::Crl> Piece::crls() const {
+    std::vector<attest::Crl> all;
+    for (const std::string& path : options.crls) {
+        auto crl = attest::Crl::parse(read_evidence(path));
+        if (!crl) {
+            throw Failure{Code::Evidence, fmt::format("'{}' is no revocation list", printable(path)),
+                          crl.error().what, "give it in DER, PEM or hexadecimal"};
+        }
+        all.push_back(std::move(*crl));
     }
     return all;
 }

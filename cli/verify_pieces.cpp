@@ -8,6 +8,7 @@
 #include "attest/formats/eventlog/appraise.hpp"
 #include "attest/formats/ima/list.hpp"
 #include "attest/text/encoding.hpp"
+#include "attest/verify/cpu.hpp"
 #include "attest/verify/nv_certify.hpp"
 #include "attest/verify/quote.hpp"
 #include "cli/error.hpp"
@@ -23,8 +24,6 @@ using attest::Code;
 using attest::Findings;
 namespace eventlog = attest::eventlog;
 namespace ima = attest::ima;
-namespace snp = attest::snp;
-namespace tdx = attest::tdx;
 namespace tpm = attest::tpm;
 
 const std::string& needed(const std::string& value, const char* flag, const VerifyOptions& options) {
@@ -34,14 +33,13 @@ const std::string& needed(const std::string& value, const char* flag, const Veri
                   "holdfast verify --help says which files go with which format"};
 }
 
-attest::ChainVerifier verifier_of(const Piece& piece, const std::vector<std::string>& roots,
-                                  const char* key) {
+attest::ChainVerifier verifier_of(const std::vector<std::string>& roots, const char* key) {
     if (roots.empty()) {
         throw Failure{cli::Code::Policy, "the policy trusts nobody for this kind of evidence",
                       fmt::format("it has no '{}'", key),
                       "name the files of the certificates that you trust"};
     }
-    auto verifier = attest::ChainVerifier::create(piece.roots(roots));
+    auto verifier = attest::ChainVerifier::create(read_certificates(roots));
     if (!verifier) {
         throw Failure{cli::Code::Policy, "the policy's roots cannot be used", verifier.error().what,
                       "roots are self-signed certificates, in PEM or DER"};
@@ -49,35 +47,17 @@ attest::ChainVerifier verifier_of(const Piece& piece, const std::vector<std::str
     return std::move(*verifier);
 }
 
-std::vector<attest::Crl> crls_of(const Piece& piece) {
-    std::vector<attest::Crl> all;
-    for (const std::string& path : piece.options.crls) {
-        auto crl = attest::Crl::parse(read_evidence(path));
-        if (!crl) {
-            throw Failure{cli::Code::Evidence, fmt::format("'{}' is no revocation list", printable(path)),
-                          crl.error().what, "give it in DER, PEM or hexadecimal"};
-        }
-        all.push_back(std::move(*crl));
-    }
-    return all;
-}
-
 /// By certificate if there is one, else by the policy's list; a key that nobody names is not trusted.
 AkTrust trust_of(const Piece& piece, Findings& findings) {
     if (piece.options.certificate.empty()) {
         return {.by = AkTrust::By::Name, .names = piece.policy.ak_names, .certified = std::nullopt};
     }
-    auto verifier = verifier_of(piece, piece.policy.tpm_roots, "host.roots");
+    auto verifier = verifier_of(piece.policy.tpm_roots, "host.roots");
     const Blob presented = read_evidence(piece.options.certificate);
-    const auto helpers = piece.roots(piece.options.chain);
-    const auto crls = crls_of(piece);
+    const auto helpers = read_certificates(piece.options.chain);
+    const auto crls = piece.crls();
     return attest::trust_by_certificate(
         verifier, {.presented = presented, .helpers = helpers, .crls = crls, .at = piece.at}, findings);
-}
-
-std::optional<Memory> memory_of(const Piece& piece, const std::string& signer) {
-    if (piece.policy.last_seen.empty() || signer.empty()) return std::nullopt;
-    return recall(piece.policy.last_seen, signer);
 }
 
 void tell_statement(const tpm::Attest& attest, Facts& facts) {
@@ -103,7 +83,7 @@ Verdict verify_quote(const Piece& piece) {
         options.event_log.empty() ? std::nullopt : std::optional{read_evidence(options.event_log)};
     const auto list = options.ima_log.empty() ? std::nullopt : std::optional{read_evidence(options.ima_log)};
     verdict.signer = signer_of(key);
-    const auto memory = memory_of(piece, verdict.signer);
+    const auto memory = piece.memory_of(verdict.signer);
     const attest::QuoteEvidence evidence{.attest = piece.evidence,
                                          .signature = signature,
                                          .key = key,
@@ -133,7 +113,7 @@ Verdict verify_nv(const Piece& piece) {
     const Blob key = read_key(needed(options.key, "--key", options));
     const Blob index = read_evidence(needed(options.nv_public, "--nv-public", options));
     verdict.signer = signer_of(key);
-    const auto memory = memory_of(piece, verdict.signer);
+    const auto memory = piece.memory_of(verdict.signer);
     tpm::CounterPolicy counter = piece.policy.counter;
     if (memory) counter.at_least = std::max(counter.at_least.value_or(0), memory->counter);
     const auto report =
@@ -234,98 +214,40 @@ Verdict verify_ima(const Piece& piece) {
 Verdict verify_snp(const Piece& piece) {
     const VerifyOptions& options = piece.options;
     Verdict verdict;
-    const auto report = snp::parse_report(piece.evidence);
-    if (!report) {
-        verdict.findings.add(Code::SnpMalformed, report.error().what);
-        return verdict;
-    }
-    verdict.facts["version"] = (*report)->version;
-    verdict.facts["vmpl"] = (*report)->vmpl;
-    verdict.facts["launch_digest"] = hex((*report)->measurement);
-    verdict.facts["report_data"] = hex((*report)->report_data);
-    verdict.facts["chip_id"] = hex((*report)->chip_id);
-    auto verifier = verifier_of(piece, piece.policy.snp_roots, "snp.roots");
+    auto verifier = verifier_of(piece.policy.snp_roots, "snp.roots");
     const Blob presented = read_evidence(needed(options.certificate, "--certificate", options));
-    const auto helpers = piece.roots(options.chain);
-    const auto crls = crls_of(piece);
-    const auto authentic = snp::authenticate(*report,
-                                             {.presented = presented,
-                                              .helpers = helpers,
-                                              .crls = crls,
-                                              .revocation = attest::Revocation::ExceptLeaf,
-                                              .at = piece.at},
-                                             verifier, verdict.findings);
-    if (!piece.nonce) verdict.findings.add(Code::TpmNonceNotAsked);
-    if (!authentic) return verdict;
-    if (piece.nonce) (void)snp::bind_report_data(*authentic, *piece.nonce, verdict.findings);
-    snp::appraise(*authentic, piece.policy.snp, verdict.findings);
+    const auto helpers = read_certificates(options.chain);
+    const auto crls = piece.crls();
+    const auto report = attest::verify_snp(
+        {.report = piece.evidence,
+         .chain = {.presented = presented, .helpers = helpers, .crls = crls, .at = piece.at},
+         .report_data = piece.nonce},
+        verifier, piece.policy.snp, verdict.findings);
+    if (report.report && !piece.nonce) verdict.findings.add(Code::TpmNonceNotAsked);
+    tell_snp(report, verdict.facts);
     return verdict;
-}
-
-tdx::Collateral collateral_of(const Piece& piece, const attest::ChainRequest& known,
-                              const tdx::Bundle& bundle, attest::ChainVerifier& verifier,
-                              Findings& findings) {
-    tdx::Collateral collateral;
-    if (piece.options.collateral.empty()) return collateral;
-    if (bundle.tcb_info) {
-        collateral.tcb_info = tdx::authenticate_tcb_info(*bundle.tcb_info, known, verifier, findings);
-    }
-    if (bundle.qe_identity) {
-        collateral.qe_identity =
-            tdx::authenticate_qe_identity(*bundle.qe_identity, known, verifier, findings);
-    }
-    return collateral;
-}
-
-/// The CCEL log of a TD is held against its quote's RTMRs.
-void judge_cc_log(const Piece& piece, const attest::Authenticated<tdx::Certified>& quote,
-                  Findings& findings) {
-    if (piece.options.event_log.empty()) return;
-    const Blob bytes = read_evidence(piece.options.event_log);
-    const auto log = eventlog::parse_log(bytes, eventlog::Kind::Cc);
-    if (!log) {
-        findings.add(Code::LogMalformed, log.error().what);
-        return;
-    }
-    const auto vouched = tdx::vouched_by(quote);
-    const auto bound = eventlog::bind_log(*log, std::span{&vouched, 1}, findings);
-    if (bound) eventlog::appraise_log(*bound, findings);
 }
 
 Verdict verify_tdx(const Piece& piece) {
     const VerifyOptions& options = piece.options;
+    const auto read = [](const std::string& path) {
+        return path.empty() ? std::nullopt : std::optional{read_evidence(path)};
+    };
     Verdict verdict;
-    const auto quote = tdx::parse_quote(piece.evidence);
-    if (!quote) {
-        verdict.findings.add(Code::TdxMalformed, quote.error().what);
-        return verdict;
-    }
-    verdict.facts["version"] = (*quote)->version;
-    if (const tdx::TdReport* const td = (*quote)->td()) {
-        verdict.facts["mrtd"] = hex(td->mrtd);
-        for (const auto& rtmr : td->rtmr) verdict.facts["rtmr"].push_back(hex(rtmr));
-        verdict.facts["report_data"] = hex(td->report_data);
-    }
-    tdx::Bundle bundle;
-    if (!options.collateral.empty()) {
-        const Blob json = read_evidence(options.collateral);
-        auto parsed = tdx::parse_bundle(attest::text_of(json));
-        if (parsed) bundle = std::move(*parsed);
-        else verdict.findings.add(Code::TdxCollateralMalformed, parsed.error().what);
-    }
-    auto crls = crls_of(piece);
-    for (attest::Crl& crl : bundle.crls) crls.push_back(std::move(crl));
-    auto verifier = verifier_of(piece, piece.policy.tdx_roots, "tdx.roots");
-    const auto helpers = piece.roots(options.chain);
-    const attest::ChainRequest known{.presented = {}, .helpers = helpers, .crls = crls, .at = piece.at};
-    const auto authentic = tdx::authenticate(*quote, known, verifier, verdict.findings);
-    if (!piece.nonce) verdict.findings.add(Code::TpmNonceNotAsked);
-    if (!authentic) return verdict;
-    if (piece.nonce) (void)tdx::bind_report_data(*authentic, *piece.nonce, verdict.findings);
-    const auto collateral = collateral_of(piece, known, bundle, verifier, verdict.findings);
-    judge_cc_log(piece, *authentic, verdict.findings);
-    const auto status = tdx::appraise(*authentic, collateral, piece.policy.tdx, piece.at, verdict.findings);
-    if (status) verdict.facts["tcb_status"] = tdx::status_name(*status);
+    auto verifier = verifier_of(piece.policy.tdx_roots, "tdx.roots");
+    const auto collateral = read(options.collateral);
+    const auto event_log = read(options.event_log);
+    const auto helpers = read_certificates(options.chain);
+    const auto crls = piece.crls();
+    const auto report =
+        attest::verify_tdx({.quote = piece.evidence,
+                            .chain = {.presented = {}, .helpers = helpers, .crls = crls, .at = piece.at},
+                            .collateral = collateral,
+                            .event_log = event_log,
+                            .report_data = piece.nonce},
+                           verifier, piece.policy.tdx, verdict.findings);
+    if (report.quote && !piece.nonce) verdict.findings.add(Code::TpmNonceNotAsked);
+    tell_tdx(report, verdict.facts);
     return verdict;
 }
 

@@ -4,8 +4,7 @@
 
 #include "attest/text/encoding.hpp"
 #include "attest/verify/whole.hpp"
-#include "cli/enrolled.hpp"
-#include "cli/signing.hpp"
+#include "cli/policy_files.hpp"
 #include "cli/verify.hpp"
 #include "sys/sha2.hpp"
 
@@ -13,21 +12,6 @@ namespace holdfast::cli {
 namespace {
 
 using attest::Code;
-
-attest::WholePolicy policy_of(const Piece& piece) {
-    attest::WholePolicy policy = piece.policy.whole;
-    policy.quote = piece.policy.quote;
-    policy.counter = piece.policy.counter;
-    policy.vtpm.roots = piece.roots(piece.policy.vtpm_roots);
-    policy.launch.digests = piece.policy.snp.measurements;
-    for (const std::string& path : piece.policy.bundle_keys) {
-        Sha256 hash;
-        hash.update(read_public_key(path, KeyKind::Ed25519OrP256));
-        const auto digest = hash.finish();
-        policy.launch.bundle_keys.emplace_back(digest.begin(), digest.end());
-    }
-    return policy;
-}
 
 void tell_pcrs(const attest::tpm::ReferencePcrs& pcrs, Facts& facts) {
     for (const auto& [alg, values] : pcrs) {
@@ -82,6 +66,13 @@ void tell(const attest::WholeReport& report, const std::string& ak, const std::s
             vtpm["asked_by"] = *report.vtpm->asked_by == attest::AskedBy::Guest ? "guest" : "host";
         }
     }
+    if (report.cpu && report.cpu->snp.report) {
+        facts["cpu"]["tier"] = attest::kTierSnp;
+        tell_snp(report.cpu->snp, facts["cpu"]);
+    } else if (report.cpu && report.cpu->tdx.quote) {
+        facts["cpu"]["tier"] = attest::kTierTdx;
+        tell_tdx(report.cpu->tdx, facts["cpu"]);
+    }
     if (report.anchor) {
         facts["anchor"] = {{"counter", report.anchor->o},
                            {"strict_counter", report.anchor->s},
@@ -93,17 +84,15 @@ void tell(const attest::WholeReport& report, const std::string& ak, const std::s
 }
 
 /// The enrolled host whose key this is, if its endorsement key is one that the policy takes.
-void add_enrolled(const Piece& piece, const attest::HostPart& host, attest::AkTrust& trust,
-                  attest::Findings& findings) {
+void add_enrolled(const Piece& piece, const PolicyFiles& files, const attest::HostPart& host,
+                  attest::AkTrust& trust, attest::Findings& findings) {
     const attest::Policy& policy = piece.policy;
     const bool demanded = !policy.eks.empty() || !policy.tpm_roots.empty();
     if (policy.enrolled.empty() && !demanded) return;
     const auto key = attest::tpm::parse_attestation_key(host.key);
     if (!key || !(*key)->area) return;
-    const EnrolledHosts hosts =
-        policy.enrolled.empty() ? EnrolledHosts{} : read_enrolled(policy.enrolled, false);
-    const auto found = hosts.find(hex((*key)->area->name));
-    if (found == hosts.end()) {
+    const auto found = files.enrolled.find(hex((*key)->area->name));
+    if (found == files.enrolled.end()) {
         if (demanded || trust.names.empty()) findings.add(Code::HostNotEnrolled);
         return;
     }
@@ -118,8 +107,8 @@ void add_enrolled(const Piece& piece, const attest::HostPart& host, attest::AkTr
         findings.add(Code::HostNotEnrolled, "its endorsement key has no certificate");
         return;
     }
-    auto verifier = attest::ChainVerifier::create(piece.roots(policy.tpm_roots));
-    const auto helpers = piece.roots(piece.options.chain);
+    auto verifier = attest::ChainVerifier::create(files.host_roots);
+    const auto helpers = read_certificates(piece.options.chain);
     const auto chain =
         verifier ? verifier->verify({.presented = enrolled.certificate, .helpers = helpers, .at = piece.at},
                                     findings)
@@ -133,7 +122,7 @@ void add_enrolled(const Piece& piece, const attest::HostPart& host, attest::AkTr
 
 }  // namespace
 
-Verdict verify_evidence(const Piece& piece) {
+Verdict verify_evidence(const Piece& piece, const PolicyFiles& files) {
     Verdict verdict;
     const auto malformed = [&](const Error& error) {
         verdict.findings.add(Code::EvidenceMalformed, error.what);
@@ -151,20 +140,20 @@ Verdict verify_evidence(const Piece& piece) {
     }
 
     verdict.signer = signer_of(host->key);
-    std::optional<Memory> memory;
-    if (!piece.policy.last_seen.empty() && !verdict.signer.empty()) {
-        memory = recall(piece.policy.last_seen, verdict.signer);
-    }
-    attest::WholePolicy policy = policy_of(piece);
+    const auto memory = piece.memory_of(verdict.signer);
+    attest::WholePolicy policy = files.whole;
     const std::string guest = vtpm ? signer_of(vtpm->quote.key) : std::string{};
-    std::optional<Memory> guest_memory;
-    if (!piece.policy.last_seen.empty() && !guest.empty()) {
-        guest_memory = recall(piece.policy.last_seen, guest);
-    }
+    const auto guest_memory = piece.memory_of(guest);
     if (memory) policy.counter.at_least = std::max(policy.counter.at_least.value_or(0), memory->counter);
     attest::AkTrust trust{
         .by = attest::AkTrust::By::Name, .names = piece.policy.ak_names, .certified = std::nullopt};
-    add_enrolled(piece, *host, trust, verdict.findings);
+    add_enrolled(piece, files, *host, trust, verdict.findings);
+    const VerifyOptions& options = piece.options;
+    const auto read = [](const std::string& path) { return path.empty() ? Blob{} : read_evidence(path); };
+    const Blob vek = read(options.certificate);
+    const Blob collateral = read(options.collateral);
+    const auto helpers = read_certificates(options.chain);
+    const auto crls = piece.crls();
     const attest::WholeEvidence evidence{
         .parts = &*parts,
         .host = &*host,
@@ -173,7 +162,12 @@ Verdict verify_evidence(const Piece& piece) {
         .at = piece.at,
         .last_seen = memory ? std::optional{memory->clock} : std::nullopt,
         .vtpm = vtpm ? &*vtpm : nullptr,
-        .vtpm_last_seen = guest_memory ? std::optional{guest_memory->clock} : std::nullopt};
+        .vtpm_last_seen = guest_memory ? std::optional{guest_memory->clock} : std::nullopt,
+        .keys = piece.keys,
+        .vek = vek,
+        .collateral = collateral,
+        .helpers = helpers,
+        .crls = crls};
     const auto report = attest::verify_whole(evidence, policy, verdict.findings);
     tell(report, verdict.signer, guest, verdict.facts);
     if (report.vtpm && report.vtpm->quote.authentic) {

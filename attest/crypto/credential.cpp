@@ -12,6 +12,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <openssl/rsa.h>
 
 #include "sys/free_with.hpp"
 #include "sys/sha2.hpp"
@@ -25,6 +26,8 @@ using Key = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
 
 constexpr std::size_t kNumber = 32;  ///< of P-256
 constexpr std::size_t kAesKey = 16;
+constexpr unsigned kRsaBits = 2048;
+constexpr std::string_view kIdentity = "IDENTITY";
 
 unsigned char* room(std::span<std::byte> bytes) {
     return reinterpret_cast<unsigned char*>(bytes.data());  // SAFETY: may alias anything
@@ -110,36 +113,83 @@ void put_sized(tpm2::Writer& writer, Bytes bytes) {
     writer.put_raw(bytes);
 }
 
-}  // namespace
+struct Seed {
+    Digest256 value{};
+    std::vector<std::byte> secret;  ///< from which only the endorsement key's owner gets it
+};
 
-Result<Credential> make_credential(const PublicKey& endorsement, std::span<const std::byte> name,
-                                   std::span<const std::byte> credential) {
-    if (endorsement.kind() != KeyKind::P256 || credential.size() > sizeof(Digest256)) {
-        return input_error("an endorsement key of another kind than P-256");
-    }
+/// Part 1 §C.6.3.
+Result<Seed> seed_for_p256(const PublicKey& endorsement) {
     const Key ephemeral{EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256")};
     if (!ephemeral) return input_error("no key can be made");
     const auto x = HF_TRY(coordinate(ephemeral.get(), OSSL_PKEY_PARAM_EC_PUB_X));
     const auto y = HF_TRY(coordinate(ephemeral.get(), OSSL_PKEY_PARAM_EC_PUB_Y));
     const auto their_x = HF_TRY(coordinate(endorsement.native(), OSSL_PKEY_PARAM_EC_PUB_X));
     const auto z = HF_TRY(shared_x(ephemeral.get(), endorsement.native()));
-    const Digest256 seed = kdfe(z, "IDENTITY", x, their_x);
+    tpm2::Writer point;
+    put_sized(point, x);
+    put_sized(point, y);
+    return Seed{.value = kdfe(z, kIdentity, x, their_x), .secret = point.take()};
+}
+
+bool use_oaep(EVP_PKEY_CTX* context) {
+    if (EVP_PKEY_encrypt_init(context) != 1 ||
+        EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_OAEP_PADDING) != 1 ||
+        EVP_PKEY_CTX_set_rsa_oaep_md(context, EVP_sha256()) != 1 ||
+        EVP_PKEY_CTX_set_rsa_mgf1_md(context, EVP_sha256()) != 1) {
+        return false;
+    }
+    // With its zero byte; the context takes it over, but only if it takes it.
+    constexpr std::size_t kSize = kIdentity.size() + 1;
+    void* const label = OPENSSL_memdup(kIdentity.data(), kSize);
+    if (EVP_PKEY_CTX_set0_rsa_oaep_label(context, label, static_cast<int>(kSize)) == 1) return true;
+    OPENSSL_free(label);
+    return false;
+}
+
+/// Part 1 §B.10.4.
+Result<Seed> seed_for_rsa(const PublicKey& endorsement) {
+    Seed seed;
+    std::ranges::copy(random_secret(seed.value.size()), seed.value.begin());
+    const std::unique_ptr<EVP_PKEY_CTX, FreeWith<EVP_PKEY_CTX_free>> context{
+        EVP_PKEY_CTX_new(endorsement.native(), nullptr)};
+    seed.secret.resize(kRsaBits / 8);
+    std::size_t size = seed.secret.size();
+    if (!context || !use_oaep(context.get()) ||
+        EVP_PKEY_encrypt(context.get(), room(seed.secret), &size, raw(seed.value), seed.value.size()) != 1 ||
+        size != seed.secret.size()) {
+        return input_error("nothing can be encrypted to this endorsement key");
+    }
+    return seed;
+}
+
+Result<Seed> seed_for(const PublicKey& endorsement) {
+    if (endorsement.kind() == KeyKind::P256) return seed_for_p256(endorsement);
+    if (endorsement.kind() == KeyKind::Rsa && endorsement.bits() == kRsaBits)
+        return seed_for_rsa(endorsement);
+    return input_error("an endorsement key of another kind than P-256 and RSA-2048");
+}
+
+}  // namespace
+
+Result<Credential> make_credential(const PublicKey& endorsement, std::span<const std::byte> name,
+                                   std::span<const std::byte> credential) {
+    if (credential.size() > sizeof(Digest256))
+        return input_error("a secret that is too long for a credential");
+    Seed seed = HF_TRY(seed_for(endorsement));
 
     tpm2::Writer inner;
     put_sized(inner, credential);
-    const Digest256 cipher_key = kdfa(seed, "STORAGE", name, 8 * kAesKey);
+    const Digest256 cipher_key = kdfa(seed.value, "STORAGE", name, 8 * kAesKey);
     const auto encrypted = HF_TRY(aes_cfb(std::span{cipher_key}.first(kAesKey), inner.take()));
-    const Digest256 mac_key = kdfa(seed, "INTEGRITY", {}, 8 * sizeof(Digest256));
+    const Digest256 mac_key = kdfa(seed.value, "INTEGRITY", {}, 8 * sizeof(Digest256));
     std::vector<std::byte> authentic = encrypted;
     authentic.insert(authentic.end(), name.begin(), name.end());
 
     tpm2::Writer blob;
     put_sized(blob, hmac(mac_key, authentic));
     blob.put_raw(encrypted);
-    tpm2::Writer point;
-    put_sized(point, x);
-    put_sized(point, y);
-    return Credential{.blob = blob.take(), .secret = point.take()};
+    return Credential{.blob = blob.take(), .secret = std::move(seed.secret)};
 }
 
 std::vector<std::byte> random_secret(std::size_t size) {

@@ -15,8 +15,8 @@ struct Credential {
     std::vector<std::byte> secret;  ///< inside of the TPM2B_ENCRYPTED_SECRET
 };
 
-/// For endorsement keys of P-256 with SHA-256 and AES-128-CFB (TCG EK Credential Profile 2.5, template L-2);
-/// an Input error for others. `credential`: at most 32 bytes.
+/// For endorsement keys of P-256 or RSA-2048 with SHA-256 and AES-128-CFB (TCG EK Credential Profile 2.5,
+/// templates L-2 and L-1); an Input error for others. `credential`: at most 32 bytes.
 Result<Credential> make_credential(const PublicKey& endorsement, std::span<const std::byte> name,
                                    std::span<const std::byte> credential);
 

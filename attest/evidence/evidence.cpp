@@ -9,6 +9,7 @@ namespace {
 // RFC 9999 §3.1: a record is [type, value, indicator], and the third bit of the indicator is for evidence.
 constexpr std::uint64_t kIsEvidence = 4;
 constexpr std::string_view kHostType = "application/vnd.holdfast.host-quote+cbor";
+constexpr std::string_view kCpuType = "application/vnd.holdfast.cpu-report+cbor";
 constexpr std::string_view kVtpmType = "application/vnd.holdfast.vtpm-quote+cbor";
 constexpr std::string_view kAnchorType = "application/vnd.holdfast.anchor";
 constexpr std::string_view kLaunchType = "application/eat-ucs+cbor";
@@ -24,6 +25,7 @@ enum QuoteKey : std::uint8_t {
     kEkCertificate,
     kCaCertificate
 };
+enum CpuKey : std::uint8_t { kTier = 1, kReport, kEndorsement, kCpuLog };
 constexpr std::uint64_t kMaxPcrs = 24;
 constexpr std::size_t kMaxBanks = 8;
 
@@ -59,7 +61,7 @@ Result<tpm::GivenPcrs> get_bank(cbor::Reader& reader) {
     return bank;
 }
 
-Digest256 question(std::string_view label, Bytes nonce, std::initializer_list<Bytes> parts) {
+Digest256 question(std::string_view label, Bytes nonce, std::span<const Bytes> parts) {
     const auto hash_of = [](Bytes bytes) {
         Sha256 hash;
         hash.update(bytes);
@@ -156,6 +158,16 @@ Result<VtpmPart> decode_quote(Bytes bytes, bool with_certificates) {
     return part;
 }
 
+/// The field of a CPU's part that `key` names; none: there is no such one.
+Bytes* field_of(CpuPart& cpu, std::uint64_t key) {
+    switch (key) {
+        case kReport: return &cpu.report;
+        case kEndorsement: return &cpu.endorsement;
+        case kCpuLog: return &cpu.event_log;
+        default: return nullptr;
+    }
+}
+
 }  // namespace
 
 std::vector<std::byte> encode(const HostPart& host) { return encode_quote(host, {}); }
@@ -173,10 +185,49 @@ std::vector<std::byte> encode(const VtpmPart& vtpm) {
 Result<HostPart> decode_host(Bytes bytes) { return HF_TRY(decode_quote(bytes, false)).quote; }
 Result<VtpmPart> decode_vtpm(Bytes bytes) { return decode_quote(bytes, true); }
 
+std::vector<std::byte> encode(const CpuPart& cpu) {
+    cbor::Writer writer;
+    writer.put_map(2U + (cpu.endorsement.empty() ? 0U : 1U) + (cpu.event_log.empty() ? 0U : 1U));
+    writer.put(std::uint64_t{kTier});
+    writer.put(cpu.tier);
+    for (const auto& [key, value] : {std::pair{kReport, cpu.report}, std::pair{kEndorsement, cpu.endorsement},
+                                     std::pair{kCpuLog, cpu.event_log}}) {
+        if (value.empty()) continue;
+        writer.put(std::uint64_t{key});
+        writer.put(value);
+    }
+    return writer.take();
+}
+
+Result<CpuPart> decode_cpu(Bytes bytes) {
+    cbor::Reader reader{bytes};
+    CpuPart cpu;
+    cbor::Keys keys;
+    const std::size_t fields = HF_TRY(reader.get_map());
+    for (std::size_t i = 0; i < fields; ++i) {
+        const auto key = HF_TRY(keys.next_number(reader));
+        if (key == kTier) {
+            cpu.tier = HF_TRY(reader.get_text());
+            continue;
+        }
+        Bytes* const field = field_of(cpu, key);
+        if (field == nullptr) return peer_fault("unknown field of a CPU's report");
+        *field = HF_TRY(reader.get_bytes());
+        if (field->empty())
+            return peer_fault("field of a CPU's report without bytes");  // it is left out then
+    }
+    HF_TRY(reader.expect_end());
+    if (cpu.tier != kTierSnp && cpu.tier != kTierTdx) return peer_fault("report of an unknown kind of CPU");
+    if (cpu.report.empty()) return peer_fault("report of a CPU that is missing");
+    if (cpu.tier == kTierSnp && !cpu.event_log.empty()) return peer_fault("event log that SNP does not have");
+    return cpu;
+}
+
 std::vector<std::byte> encode(const Evidence& evidence) {
     cbor::Writer writer;
     // Labels by length, then by letter.
-    writer.put_map(2U + (evidence.anchor ? 1U : 0U) + (evidence.vtpm ? 1U : 0U));
+    writer.put_map(2U + (evidence.anchor ? 1U : 0U) + (evidence.vtpm ? 1U : 0U) + (evidence.cpu ? 1U : 0U));
+    if (evidence.cpu) put_record(writer, "cpu", kCpuType, *evidence.cpu);
     put_record(writer, "host", kHostType, evidence.host);
     if (evidence.vtpm) put_record(writer, "vtpm", kVtpmType, *evidence.vtpm);
     if (evidence.anchor) put_record(writer, "anchor", kAnchorType, *evidence.anchor);
@@ -192,7 +243,8 @@ Result<Evidence> decode_evidence(Bytes bytes) {
     const std::size_t records = HF_TRY(reader.get_map());
     for (std::size_t i = 0; i < records; ++i) {
         const auto label = HF_TRY(keys.next_text(reader));
-        if (label == "host") evidence.host = HF_TRY(get_record(reader, kHostType));
+        if (label == "cpu") evidence.cpu = HF_TRY(get_record(reader, kCpuType));
+        else if (label == "host") evidence.host = HF_TRY(get_record(reader, kHostType));
         else if (label == "vtpm") evidence.vtpm = HF_TRY(get_record(reader, kVtpmType));
         else if (label == "anchor") evidence.anchor = HF_TRY(get_record(reader, kAnchorType));
         else if (label == "launch") evidence.launch = HF_TRY(get_record(reader, kLaunchType));
@@ -205,17 +257,29 @@ Result<Evidence> decode_evidence(Bytes bytes) {
 }
 
 Digest256 anchor_question(Bytes nonce, Bytes launch) {
-    return question({"holdfast evidence: anchor\0", 26}, nonce, {launch});
+    return question({"holdfast evidence: anchor\0", 26}, nonce, std::span{&launch, 1});
 }
 
-Digest256 host_question(Bytes nonce, Bytes launch, const std::optional<Bytes>& anchor,
-                        const std::optional<Bytes>& vtpm) {
-    // Without the anchor's part there is one hash less, and no other input has that length.
-    if (!vtpm && !anchor) return question({"holdfast evidence: host\0", 24}, nonce, {launch});
-    if (!vtpm) return question({"holdfast evidence: host\0", 24}, nonce, {launch, *anchor});
-    constexpr std::string_view kWithVtpm{"holdfast evidence: host and vtpm\0", 33};
-    if (!anchor) return question(kWithVtpm, nonce, {*vtpm, launch});
-    return question(kWithVtpm, nonce, {*vtpm, launch, *anchor});
+Digest256 host_question(Bytes nonce, const Evidence& parts) {
+    using namespace std::string_view_literals;
+    // The label says what comes before the launch statement. Without the anchor's part there is one hash
+    // less, and no other input under that label has that length.
+    std::string_view label = "holdfast evidence: host\0"sv;
+    if (parts.cpu && parts.vtpm) label = "holdfast evidence: host, cpu and vtpm\0"sv;
+    else if (parts.cpu) label = "holdfast evidence: host and cpu\0"sv;
+    else if (parts.vtpm) label = "holdfast evidence: host and vtpm\0"sv;
+    std::vector<Bytes> hashed;
+    if (parts.cpu) hashed.push_back(*parts.cpu);
+    if (parts.vtpm) hashed.push_back(*parts.vtpm);
+    hashed.push_back(parts.launch);
+    if (parts.anchor) hashed.push_back(*parts.anchor);
+    return question(label, nonce, hashed);
+}
+
+Digest256 cpu_question(Bytes nonce, Bytes vtpm_key) {
+    using namespace std::string_view_literals;
+    const std::span key{&vtpm_key, vtpm_key.empty() ? 0U : 1U};
+    return question("holdfast evidence: cpu\0"sv, nonce, key);
 }
 
 }  // namespace holdfast::attest

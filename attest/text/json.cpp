@@ -117,7 +117,8 @@ private:
         return true;
     }
     void skip_space() noexcept {
-        while (at_ < text_.size() && std::string_view{" \t\r\n"}.contains(text_[at_])) ++at_;
+        const auto is_space = [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
+        while (at_ < text_.size() && is_space(text_[at_])) ++at_;
     }
     void skip_digits() noexcept {
         while (peek() >= '0' && peek() <= '9') ++at_;
@@ -188,6 +189,8 @@ Result<JsonDocument> JsonDocument::parse(std::string_view text) {
     if (text.size() > kMaxText) return input_error("JSON of more than 1 MiB");
     JsonDocument document;
     document.text_ = text;
+    // Collateral has a value for each eleven bytes.
+    document.nodes_.reserve(std::min(text.size() / 8, kMaxValues));
     HF_TRY(Parser{text, document.nodes_}.document());
     return document;
 }
@@ -223,7 +226,10 @@ Result<std::vector<std::string_view>> JsonValue::names() const {
 
 Result<std::vector<JsonValue>> JsonValue::elements() const {
     if (node().kind != JsonKind::Array) return input_error("JSON value that is not an array");
+    std::size_t count = 0;
+    for (std::uint32_t i = node().first; i != 0; i = nodes_[i].next) ++count;
     std::vector<JsonValue> all;
+    all.reserve(count);
     for (std::uint32_t i = node().first; i != 0; i = nodes_[i].next)
         all.push_back(JsonValue{text_, nodes_, i});
     return all;

@@ -146,7 +146,8 @@ VtpmReport verify_vtpm(const VtpmEvidence& evidence, const VtpmPolicy& policy, F
                                  .nonce = std::nullopt,
                                  .event_log = quote.event_log,
                                  .ima_list = quote.ima_list,
-                                 .last_seen = evidence.last_seen},
+                                 .last_seen = evidence.last_seen,
+                                 .keys = evidence.keys},
                                 quote_policy, found);
     if (report.quote.authentic) {
         report.asked_by = bind_asker(*report.quote.authentic, evidence.launch->nonce, found);

@@ -29,6 +29,7 @@ struct VtpmEvidence {
     const LaunchStatement* launch = nullptr;
     std::int64_t at = 0;
     std::optional<tpm::LastSeen> last_seen;
+    tpm::KeyMemory* keys = nullptr;  ///< optional
 };
 
 struct VtpmReport {

@@ -67,13 +67,34 @@ bool bind_parts(const WholeEvidence& evidence, const LaunchStatement& launch,
         bound = false;
     }
     Findings other;
-    const auto question =
-        host_question(nonce, evidence.parts->launch, evidence.parts->anchor, evidence.parts->vtpm);
-    if (!tpm::bind_nonce(quote, question, other)) {
+    if (!tpm::bind_nonce(quote, host_question(nonce, *evidence.parts), other)) {
         findings.add(Code::EvidenceBinding);
         bound = false;
     }
     return bound;
+}
+
+/// Of a hardware tier the host's word alone proves nothing, so there must be one.
+std::optional<CpuReport> judge_cpu(const WholeEvidence& evidence, const LaunchStatement& launch,
+                                   const CpuPolicy& policy, Findings& findings) {
+    if (!evidence.parts->cpu) {
+        if (launch.tier == kTierSnp || launch.tier == kTierTdx) findings.add(Code::CpuMissing, launch.tier);
+        return std::nullopt;
+    }
+    auto part = decode_cpu(*evidence.parts->cpu);
+    if (!part) {
+        findings.add(Code::EvidenceMalformed, std::string{"CPU: "} + part.error().what);
+        return std::nullopt;
+    }
+    const Bytes own = part->tier == kTierSnp ? evidence.vek : evidence.collateral;
+    if (!own.empty()) part->endorsement = own;
+    return verify_cpu({.part = &*part,
+                       .launch = &launch,
+                       .vtpm_key = evidence.vtpm != nullptr ? evidence.vtpm->quote.key : Bytes{},
+                       .helpers = evidence.helpers,
+                       .crls = evidence.crls,
+                       .at = evidence.at},
+                      policy, findings);
 }
 
 }  // namespace
@@ -96,7 +117,8 @@ WholeReport verify_whole(const WholeEvidence& evidence, const WholePolicy& polic
                                 .nonce = std::nullopt,
                                 .event_log = host.event_log,
                                 .ima_list = host.ima_list,
-                                .last_seen = evidence.last_seen},
+                                .last_seen = evidence.last_seen,
+                                .keys = evidence.keys},
                                quote_policy, findings);
     if (!evidence.nonce) findings.add(Code::TpmNonceNotAsked);
     if (!report.launch || !report.host.authentic) return report;
@@ -109,11 +131,13 @@ WholeReport verify_whole(const WholeEvidence& evidence, const WholePolicy& polic
         report.vtpm = verify_vtpm({.part = evidence.vtpm,
                                    .launch = &*report.launch,
                                    .at = evidence.at,
-                                   .last_seen = evidence.vtpm_last_seen},
+                                   .last_seen = evidence.vtpm_last_seen,
+                                   .keys = evidence.keys},
                                   policy.vtpm, findings);
     } else if (policy.vtpm.required) {
         findings.add(Code::VtpmNotQuoted);
     }
+    report.cpu = judge_cpu(evidence, *report.launch, policy.cpu, findings);
     if (!evidence.parts->anchor) {
         if (policy.anchor.required) findings.add(Code::AnchorMissing);
         return report;

@@ -5,6 +5,7 @@
 #include "attest/evidence/anchor.hpp"
 #include "attest/evidence/evidence.hpp"
 #include "attest/evidence/launch_statement.hpp"
+#include "attest/verify/cpu.hpp"
 #include "attest/verify/quote.hpp"
 #include "attest/verify/vtpm.hpp"
 
@@ -27,6 +28,7 @@ struct WholePolicy {
     tpm::CounterPolicy counter;
     std::optional<std::uint64_t> max_age;  ///< seconds
     VtpmPolicy vtpm;
+    CpuPolicy cpu;
 };
 
 /// Borrows its bytes.
@@ -39,6 +41,13 @@ struct WholeEvidence {
     std::optional<tpm::LastSeen> last_seen;
     const VtpmPart* vtpm = nullptr;  ///< none: it has not quoted
     std::optional<tpm::LastSeen> vtpm_last_seen;
+    tpm::KeyMemory* keys = nullptr;  ///< optional
+    /// What the verifier has himself for the CPU's report; goes before what came along. Of SNP VCEK or VLEK,
+    /// of TDX the collateral; and what helps to build the chain.
+    Bytes vek{};
+    Bytes collateral{};
+    std::span<const Certificate> helpers{};
+    std::span<const Crl> crls{};
 };
 
 struct WholeReport {
@@ -46,6 +55,7 @@ struct WholeReport {
     std::optional<LaunchStatement> launch;  ///< what it says, whoever says it
     std::optional<AnchorState> anchor;      ///< bound
     std::optional<VtpmReport> vtpm;
+    std::optional<CpuReport> cpu;
     bool is_bound = false;  ///< the host vouches for the launch statement
 };
 

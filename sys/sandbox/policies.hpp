@@ -17,5 +17,6 @@ extern const Filter io;      ///< holdfast-io, once its ring and its sockets are
 extern const Filter vtpm;    ///< holdfast-vtpm, before it has seen its state
 extern const Filter store;   ///< holdfast-store, before it has read its file
 extern const Filter anchor;  ///< holdfast-anchor, before it says a word to the TPM
+extern const Filter broker;  ///< holdfast broker, before a guest has connected
 
 }  // namespace holdfast::sandbox::policy

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -71,9 +72,9 @@ class World(Evidence):
         self.ak = name_of(ak_of(self.host.attest('box')))
         self.serve()
 
-    def serve(self, age=60):
+    def serve(self, age=60, more=''):
         references = ', '.join(f'"{pcr}" = "{self.guest.pcrs["sha256"][pcr]}"' for pcr in ('4', '8', '9'))
-        os.rename(self.policy(vtpm=f'anchored = true\npcrs.sha256 = {{ {references} }}\nevent_log = "required"'),
+        os.rename(self.policy(vtpm=f'anchored = true\npcrs.sha256 = {{ {references} }}\nevent_log = "required"', more=more),
                   self.dir / 'box.toml')
         config = self.dir / 'broker.toml'
         config.write_text(f'certificate = "broker.pem"\nkey = "broker.key"\nchallenge_age = {age}\n'
@@ -125,6 +126,23 @@ class Broker(World):
         bare = Client(self, None)
         self.assertEqual(self.release(bare, self.evidence_for(bare.bound())), f'secret {SECRET.hex()}')
 
+    def test_broker_is_in_a_jail_and_remembers_all_the_same(self):
+        self.stop()
+        self.serve(more='[freshness]\nlast_seen = "seen.json"')
+        status = pathlib.Path(f'/proc/{self.broker.pid}/status').read_text()
+        fields = dict(line.split(':\t', 1) for line in status.splitlines() if ':\t' in line)
+        self.assertEqual([fields[name].strip() for name in ('Seccomp', 'NoNewPrivs', 'CapEff')], ['2', '1', '0' * 16])
+        client = Client(self)
+        for _ in range(2):
+            self.assertEqual(self.release(client, self.evidence_for(client.bound())), f'secret {SECRET.hex()}')
+        seen = json.loads((self.dir / 'seen.json').read_text())
+        self.assertEqual(len(seen), 2)  # the keys of host and vTPM
+        # What is not to be read is not to be judged by.
+        (self.dir / 'seen.json').write_text('no JSON')
+        self.assertEqual(self.release(client, self.evidence_for(client.bound())), 'refused broker.failed')
+        (self.dir / 'seen.json').write_text(json.dumps({key: {**value, 'reset_count': 99} for key, value in seen.items()}))
+        self.assertIn('tpm.clock-back', self.release(client, self.evidence_for(client.bound())))
+
     def test_nothing_leaves_that_cannot_be_written_down(self):
         client = Client(self)
         path = self.evidence_for(client.bound())
@@ -163,10 +181,9 @@ class Broker(World):
         self.assertEqual(self.decisions()[-1]['codes'], ['broker.busy'])
         for each in stalling:
             each.close()
-        for _ in range(100):
-            client = Client(self)
-            if client.hello == 'connected anew':
-                break
+        end = time.monotonic() + DEADLINE
+        while (client := Client(self)).hello != 'connected anew':
+            self.assertLess(time.monotonic(), end)
         self.assertEqual(self.release(client, self.evidence_for(client.bound())), f'secret {SECRET.hex()}')
 
     def test_configurations_that_cannot_be_used(self):

@@ -313,6 +313,19 @@ class Refused(Evidence):
         twice = anchor.replace(attests[0] + attests[1], attests[2] + attests[3])
         self.refused(self.host.forge(launch, anchor=twice), 'nv.name')
 
+    def test_report_of_a_cpu_that_is_not_the_vms(self):
+        """Whoever brings one for a VM of a software tier: the host passes it on, and the verifier says what it is."""
+        self.start()
+        report = self.dir / 'report'
+        report.write_bytes(struct.pack('<I', 3) + bytes(1180))
+        evidence = self.host.attest('box', NONCE, '--cpu-report', report)
+        self.assertEqual(cbor.loads(part(evidence, 'cpu')), {1: 'sev-snp', 2: report.read_bytes()})
+        self.refused(evidence, 'cpu.tier', 'cert.untrusted')
+        report.write_bytes(bytes(1184))
+        out = self.dir / 'out'
+        self.assertIn('HF-0108', self.host.verb('attest', 'box', '--nonce', NONCE.hex(), '--out', out, '--cpu-report', report,
+                                                status=2).stderr)
+
     def test_vtpm_that_was_stopped(self):
         self.host.ready()
         served = self.host.with_vtpm('box')
@@ -595,9 +608,11 @@ class Quoted(Evidence):
 
 
 class Enrolled(Evidence):
+    KIND, INDEX = 'ecc', '0x01c0000a'
+
     def certificate(self):
         """Of the endorsement key as tpm2-tools make it, by a maker of TPMs that openssl plays."""
-        self.host.tool('tpm2', 'createek', '-c', 'ek.ctx', '-G', 'ecc', '-u', 'ek.pub')
+        self.host.tool('tpm2', 'createek', '-c', 'ek.ctx', '-G', self.KIND, '-u', 'ek.pub')
         self.host.tool('tpm2', 'readpublic', '-c', 'ek.ctx', '-f', 'pem', '-o', 'ek.pem')
         self.host.tool('tpm2', 'flushcontext', '-t')
         script = '''openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -subj /CN=maker -days 30
@@ -606,9 +621,9 @@ class Enrolled(Evidence):
             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout y.key -out stranger.pem -subj /CN=maker -days 30'''
         subprocess.run(['bash', '-ec', script], cwd=self.host.dir, check=True, capture_output=True)
         size = (self.host.dir / 'ek.der').stat().st_size
-        self.host.tool('tpm2', 'nvdefine', '0x01c0000a', '-C', 'p', '-s', str(size), '-a',
+        self.host.tool('tpm2', 'nvdefine', self.INDEX, '-C', 'p', '-s', str(size), '-a',
                        'ppread|ownerread|authread|no_da|platformcreate|ppwrite')
-        self.host.tool('tpm2', 'nvwrite', '0x01c0000a', '-C', 'p', '-i', 'ek.der')
+        self.host.tool('tpm2', 'nvwrite', self.INDEX, '-C', 'p', '-i', 'ek.der')
         spki = subprocess.run(['openssl', 'pkey', '-pubin', '-in', 'ek.pem', '-outform', 'DER'], cwd=self.host.dir,
                               check=True, capture_output=True).stdout
         return sha256(spki).hex()
@@ -667,6 +682,27 @@ class Enrolled(Evidence):
         (self.dir / 'C').write_bytes(cbor.dumps({'credential': made[2:2 + size], 'secret': made[4 + size:]}))
         self.host.verb('enroll', 'answer', self.dir / 'C', '--out', self.dir / 'A')
         self.assertEqual(cbor.loads((self.dir / 'A').read_bytes())['credential'], b'a secret of the verifier')
+
+
+class EnrolledByRsa(Enrolled):
+    """A TPM whose maker has certified the RSA-2048 endorsement key alone."""
+    KIND, INDEX = 'rsa', '0x01c00002'
+
+    def test_only_the_tpm_that_was_asked_can_answer(self):
+        self.certificate()
+        super().test_only_the_tpm_that_was_asked_can_answer()
+
+    def test_challenge_of_tpm2_tools_is_answered(self):
+        self.certificate()
+        super().test_challenge_of_tpm2_tools_is_answered()
+
+    def test_key_stays_after_a_restart_and_is_of_this_tpm_alone(self):
+        self.certificate()
+        evidence = self.start()
+        self.host.stop_anchor()
+        self.host.serve_anchor()
+        again = self.host.attest('box', OTHER)
+        self.assertEqual(name_of(ak_of(again)), name_of(ak_of(evidence)))
 
 
 if __name__ == '__main__':

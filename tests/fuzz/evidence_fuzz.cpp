@@ -5,6 +5,7 @@
 #include "attest/evidence/anchor.hpp"
 #include "attest/evidence/evidence.hpp"
 #include "attest/evidence/launch_statement.hpp"
+#include "attest/verify/cpu.hpp"
 #include "attest/verify/vtpm.hpp"
 
 using namespace holdfast::attest;
@@ -22,6 +23,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         Findings of_vtpm;
         const LaunchStatement launch{.nonce = std::vector<std::byte>(16), .tier = "none"};
         (void)verify_vtpm({.part = &*vtpm, .launch = &launch, .at = 0, .last_seen = {}}, {}, of_vtpm);
+    }
+    if (const auto cpu = decode_cpu(bytes)) {
+        holdfast::check(std::ranges::equal(encode(*cpu), bytes), "CPU's report with two encodings");
+        // Nobody is trusted: what is inside has targets of its own.
+        Findings of_cpu;
+        const LaunchStatement launch{.nonce = std::vector<std::byte>(16), .tier = "none"};
+        (void)verify_cpu({.part = &*cpu, .launch = &launch}, {}, of_cpu);
     }
     Findings findings;
     (void)verify_anchor({.bundle = bytes, .key = {}, .trust = {}}, {}, {}, findings);

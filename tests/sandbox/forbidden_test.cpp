@@ -104,7 +104,7 @@ TEST_P(Program, AbortIsStillAbort) {
 
 INSTANTIATE_TEST_SUITE_P(Each, Program,
                          testing::Values(&policy::vmm, &policy::io, &policy::vtpm, &policy::store,
-                                         &policy::anchor),
+                                         &policy::anchor, &policy::broker),
                          [](const auto& param) { return std::string{param.param->name}; });
 
 TEST(Vmm, StartsThreadsAndRunsKvm) {

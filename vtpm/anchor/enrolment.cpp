@@ -12,8 +12,6 @@
 namespace holdfast::anchor {
 namespace {
 
-// TCG EK Credential Profile 2.5, §2.2.1.4: certificate of the ECC P-256 endorsement key, template L-2.
-constexpr TPM2_HANDLE kEkCertificate = 0x01c0000a;
 constexpr UINT16 kReadBytes = 512;  // every TPM gives so many at once
 
 template <typename Tpm2b>
@@ -38,6 +36,16 @@ TpmResult<Bytes> Esys::read_public(ESYS_TR object) {
            "marshal a public area");
     const auto bytes = std::as_bytes(std::span{buffer}).first(size);
     return Bytes{bytes.begin(), bytes.end()};
+}
+
+TpmResult<bool> Esys::has_index(TPM2_HANDLE index) {
+    ESYS_TR handle = ESYS_TR_NONE;
+    const TSS2_RC found =
+        Esys_TR_FromTPMPublic(context_, index, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &handle);
+    if (TpmError{found, ""}.is_missing_handle()) return false;
+    HF_TPM(found, "find an NV index");
+    Esys_TR_Close(context_, &handle);
+    return true;
 }
 
 TpmResult<Bytes> Esys::read_index(TPM2_HANDLE index) {
@@ -94,7 +102,7 @@ TpmResult<Bytes> Esys::activate(ESYS_TR key, ESYS_TR session, ESYS_TR ek, const 
 Result<HostKeys> HostTpm::host_keys() {
     auto endorsement = esys_->read_public(ek_);
     if (!endorsement) return endorsement.error().error();
-    auto certificate = esys_->read_index(kEkCertificate);
+    auto certificate = esys_->read_index(certificate_index(ek_kind_));
     if (!certificate) return certificate.error().error();
     return HostKeys{.endorsement = std::move(*endorsement),
                     .certificate = std::move(*certificate),

@@ -33,11 +33,27 @@ TPM2B_PUBLIC ecc_template(TPMA_OBJECT attributes) {
     return in;
 }
 
-void make_storage(TPM2B_PUBLIC& in) {
-    auto& symmetric = in.publicArea.parameters.eccDetail.symmetric;
-    symmetric.algorithm = TPM2_ALG_AES;
-    symmetric.keyBits.aes = 128;
-    symmetric.mode.aes = TPM2_ALG_CFB;
+constexpr TPMT_SYM_DEF_OBJECT kStorageCipher{
+    .algorithm = TPM2_ALG_AES, .keyBits = {.aes = 128}, .mode = {.aes = TPM2_ALG_CFB}};
+
+TPM2B_PUBLIC ecc_storage(TPMA_OBJECT attributes) {
+    TPM2B_PUBLIC in = ecc_template(attributes);
+    in.publicArea.parameters.eccDetail.symmetric = kStorageCipher;
+    in.publicArea.unique.ecc.x.size = in.publicArea.unique.ecc.y.size = 32;
+    return in;
+}
+
+TPM2B_PUBLIC rsa_storage(TPMA_OBJECT attributes) {
+    TPM2B_PUBLIC in{};
+    in.publicArea.type = TPM2_ALG_RSA;
+    in.publicArea.nameAlg = TPM2_ALG_SHA256;
+    in.publicArea.objectAttributes = attributes;
+    auto& rsa = in.publicArea.parameters.rsaDetail;
+    rsa.symmetric = kStorageCipher;
+    rsa.scheme.scheme = TPM2_ALG_NULL;
+    rsa.keyBits = 2048;
+    in.publicArea.unique.rsa.size = 256;
+    return in;
 }
 
 TPML_PCR_SELECTION selection_of(std::uint32_t pcrs) {
@@ -155,14 +171,19 @@ TpmResult<std::uint64_t> Esys::orderly_count() {
     return properties.tpmProperty[0].value;
 }
 
-TpmResult<ESYS_TR> Esys::make_ek() {
-    TPM2B_PUBLIC in =
-        ecc_template(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |
-                     TPMA_OBJECT_ADMINWITHPOLICY | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT);
-    make_storage(in);
+TpmResult<EkKind> Esys::certified_ek() {
+    const bool p256 = HF_TPM_TRY(has_index(certificate_index(EkKind::P256)));
+    const bool rsa = HF_TPM_TRY(has_index(certificate_index(EkKind::Rsa2048)));
+    return rsa && !p256 ? EkKind::Rsa2048 : EkKind::P256;
+}
+
+TpmResult<ESYS_TR> Esys::make_ek(EkKind kind) {
+    constexpr TPMA_OBJECT kAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                        TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_ADMINWITHPOLICY |
+                                        TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT;
+    TPM2B_PUBLIC in = kind == EkKind::P256 ? ecc_storage(kAttributes) : rsa_storage(kAttributes);
     in.publicArea.authPolicy.size = kEkPolicy.size();
     std::ranges::copy(kEkPolicy, in.publicArea.authPolicy.buffer);
-    in.publicArea.unique.ecc.x.size = in.publicArea.unique.ecc.y.size = 32;
     const TPM2B_SENSITIVE_CREATE sensitive{};
     const TPM2B_DATA outside{};
     const TPML_PCR_SELECTION pcrs{};
@@ -174,11 +195,9 @@ TpmResult<ESYS_TR> Esys::make_ek() {
 }
 
 TpmResult<ESYS_TR> Esys::make_storage_key(ESYS_TR hierarchy) {
-    TPM2B_PUBLIC in = ecc_template(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
-                                   TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
-                                   TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT);
-    make_storage(in);
-    in.publicArea.unique.ecc.x.size = in.publicArea.unique.ecc.y.size = 32;
+    const TPM2B_PUBLIC in = ecc_storage(TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                        TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
+                                        TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT);
     const TPM2B_SENSITIVE_CREATE sensitive{};
     const TPM2B_DATA outside{};
     const TPML_PCR_SELECTION pcrs{};

@@ -34,6 +34,13 @@ using TpmResult = std::expected<T, TpmError>;
 template <typename T>
 using EsysPtr = std::unique_ptr<T, FreeWith<Esys_Free>>;
 
+/// TCG EK Credential Profile 2.5: templates L-2 and L-1.
+enum class EkKind : std::uint8_t { P256, Rsa2048 };
+/// Where its maker leaves its certificate: §2.2.1.4.
+[[nodiscard]] constexpr TPM2_HANDLE certificate_index(EkKind kind) noexcept {
+    return kind == EkKind::P256 ? 0x01c0000a : 0x01c00002;
+}
+
 struct ObjectBlob {
     Bytes public_part;
     Bytes private_part;
@@ -58,8 +65,10 @@ public:
     TpmResult<TPML_PCR_SELECTION> select_pcrs(std::uint32_t pcrs);
     TpmResult<std::vector<QuotedBank>> read_pcrs(const TPML_PCR_SELECTION& selection);
 
-    /// ECC P-256 endorsement key: TCG EK Credential Profile 2.5, template L-2. Deterministic.
-    TpmResult<ESYS_TR> make_ek();
+    /// The one that the TPM's maker has certified: the RSA key if only that one is, else the P-256 key.
+    TpmResult<EkKind> certified_ek();
+    /// Deterministic.
+    TpmResult<ESYS_TR> make_ek(EkKind kind);
     /// A storage key (TCG TPM v2.0 Provisioning Guidance 1.0, ECC SRK) in either hierarchy.
     TpmResult<ESYS_TR> make_storage_key(ESYS_TR hierarchy);
     /// HMAC or policy session, salted to `ek`; parameters can be encrypted with AES-128-CFB.
@@ -75,6 +84,7 @@ public:
 
     /// TPM2B_PUBLIC.
     TpmResult<Bytes> read_public(ESYS_TR object);
+    TpmResult<bool> has_index(TPM2_HANDLE index);
     /// Of an NV index that anybody may read; empty: there is none.
     TpmResult<Bytes> read_index(TPM2_HANDLE index);
     /// What is in the challenge, if it was made for this key and this `ek`. `session`: HMAC, for the key's

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include "sys/wire/endian.hpp"
 #include "vtpm/anchor/hash.hpp"
@@ -90,15 +91,13 @@ std::expected<std::unique_ptr<HostTpm>, Refusal> HostTpm::open(UniqueFd tpm, Key
     if (!master) return refuse(Refused::Disk, master.error());
     std::unique_ptr<HostTpm> host{new HostTpm{std::move(*esys), store, std::move(*master)}};
 
-    const auto ek = host->esys_->make_ek();
-    if (!ek) return std::unexpected{unreachable(ek.error())};
-    host->ek_ = *ek;
-    const auto name = host->esys_->name_of(*ek);
+    const auto name = host->find_ek(*slots);
     if (!name) return std::unexpected{unreachable(name.error())};
+    if (!*name) return refuse(Refused::TpmSwapped);
 
     for (std::size_t i = 0; i < slots->size(); ++i) {
         host->keys_ = (*slots)[i];
-        if (host->keys_.ek_name != *name) continue;
+        if (host->keys_.ek_name != **name) continue;
         const bool approved = !approval.empty() && !host->keys_.update_key.empty();
         if (const auto unlocked = host->unlock(approved ? &*signature : nullptr); !unlocked)
             return std::unexpected{unlocked.error()};
@@ -110,9 +109,25 @@ std::expected<std::unique_ptr<HostTpm>, Refusal> HostTpm::open(UniqueFd tpm, Key
         if (const auto loaded = host->load_attestation_key(); !loaded) return std::unexpected{loaded.error()};
         return host;
     }
-    const bool swapped =
-        std::ranges::none_of(*slots, [&](const KeyFile& each) { return each.ek_name == *name; });
-    return refuse(swapped ? Refused::TpmSwapped : Refused::KeysLocked);
+    return refuse(Refused::KeysLocked);
+}
+
+TpmResult<void> HostTpm::make_ek(EkKind kind) {
+    ek_ = HF_TPM_TRY(esys_->make_ek(kind));
+    ek_kind_ = kind;
+    return {};
+}
+
+TpmResult<std::optional<Bytes>> HostTpm::find_ek(std::span<const KeyFile> slots) {
+    // The quick one first: a chip takes seconds to make an RSA key.
+    for (const EkKind kind : {EkKind::P256, EkKind::Rsa2048}) {
+        HF_TPM_TRY(make_ek(kind));
+        Bytes name = HF_TPM_TRY(esys_->name_of(ek_));
+        const auto has_it = [&](const KeyFile& each) { return each.ek_name == name; };
+        if (std::ranges::any_of(slots, has_it)) return std::optional{std::move(name)};
+        esys_->flush(std::exchange(ek_, ESYS_TR_NONE));
+    }
+    return std::optional<Bytes>{};
 }
 
 /// The master key, and the sessions of this life.
@@ -340,7 +355,8 @@ std::expected<Reading, Refusal> HostTpm::init(UniqueFd tpm, KeyStore& store, std
     Esys& tool = *host.esys_;
 
     const auto made = [&]() -> TpmResult<Digest> {
-        host.ek_ = HF_TPM_TRY(tool.make_ek());
+        const EkKind kind = HF_TPM_TRY(tool.certified_ek());
+        HF_TPM_TRY(host.make_ek(kind));
         KeyFile& keys = host.keys_;
         keys.pcrs = pcrs;
         keys.update_key = std::move(update_key);

@@ -50,6 +50,9 @@ private:
     };
     HostTpm(std::unique_ptr<Esys> esys, KeyStore& store, SecretBytes master)
         : esys_{std::move(esys)}, store_{store}, master_{std::move(master)} {}
+    TpmResult<void> make_ek(EkKind kind);
+    /// The endorsement key that one of the key files was made with; its name, or none: it is another TPM.
+    TpmResult<std::optional<Bytes>> find_ek(std::span<const KeyFile> slots);
     std::expected<void, Refusal> unlock(const TPMT_SIGNATURE* approval);
     std::expected<void, Refusal> load_attestation_key();
     TpmResult<void> seal_anew();
@@ -69,6 +72,7 @@ private:
     SecretBytes master_;
     KeyFile keys_;
     ESYS_TR ek_ = ESYS_TR_NONE;
+    EkKind ek_kind_ = EkKind::P256;
     ESYS_TR session_ = ESYS_TR_NONE;  ///< the counters' commands
     ESYS_TR second_ = ESYS_TR_NONE;   ///< beside it: the attestation key's, and audits
     ESYS_TR attestation_ = ESYS_TR_NONE;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SEV-SNP reports: files "report", "vek" (the endorsement, perhaps with its chain), "chain" (ASK, ASVK and
 // the ARK that is to be trusted) and, if there are any, "crl".
-#include "attest/formats/snp/policy.hpp"
+#include "attest/verify/cpu.hpp"
 #include "tests/attest/vectors/cpu_fields.hpp"
 #include "tests/attest/vectors/kinds.hpp"
 #include "tests/attest/vectors/trust.hpp"
@@ -20,14 +20,10 @@ Outcome judge_snp(const Case& test) {
     outcome.fields = snp_fields(**report, snp::product_of(**report, vek));
     Trust amd{test, {"chain", "root"}, "amd"};
     amd.add_crls(test, {"crl"});
-    const auto authentic =
-        snp::authenticate(*report, amd.request(vek, test.at().value_or(0)), amd.verifier(), outcome.findings);
-    if (authentic) {
-        if (const auto nonce = test.nonce()) {
-            [[maybe_unused]] const auto bound = snp::bind_report_data(*authentic, *nonce, outcome.findings);
-        }
-        snp::appraise(*authentic, snp::Policy{}, outcome.findings);
-    }
+    const auto nonce = test.nonce();
+    (void)verify_snp(
+        {.report = bytes, .chain = amd.request(vek, test.at().value_or(0)), .report_data = nonce},
+        amd.verifier(), {}, outcome.findings);
     outcome.authentic = outcome.findings.is_authentic();
     outcome.policy_accepts = outcome.findings.is_accepted();
     return outcome;

@@ -204,6 +204,28 @@ struct FakeTdx {
                 .issuer_chain = pem(chain)};
     }
 
+    /// All collateral in one JSON object, as `holdfast verify --collateral` takes it.
+    [[nodiscard]] std::string bundle() const {
+        const auto quoted = [](const std::string& text) {
+            std::string out{'"'};
+            for (const char c : text) {
+                if (c == '\n') out += "\\n";
+                else out += c == '"' ? "\\\"" : std::string{c};
+            }
+            return out + '"';
+        };
+        std::string json;
+        for (const auto& [name, text] :
+             {std::pair{"tcb_info", tcb_info}, std::pair{"qe_identity", qe_identity}}) {
+            const tdx::Statement signed_text = statement(text);
+            const std::string key = (json.empty() ? "{\"" : ",\"") + std::string{name};
+            json += key + "\":" + quoted(signed_text.body);
+            json += ",\"" + std::string{name} + "_signature\":" + quoted(hex(signed_text.signature));
+            json += ",\"" + std::string{name} + "_issuer_chain\":" + quoted(signed_text.issuer_chain);
+        }
+        return json + '}';
+    }
+
     /// `bytes`, which it borrows, by the authorities of this platform alone.
     [[nodiscard]] std::optional<Authenticated<tdx::Certified>> authenticate(const Buffer& bytes,
                                                                             Findings& findings) const {

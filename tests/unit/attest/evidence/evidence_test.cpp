@@ -122,13 +122,58 @@ TEST(Evidence, QuoteHasOneEncoding) {
     EXPECT_EQ(encode(*vtpm), whole);
 }
 
+TEST(Evidence, ReportOfACpuHasOneEncodingAndNoFieldThatSaysNothing) {
+    // {1: "tdx", 2: h'61', 4: h'62'}
+    const auto whole = raw("a3016374647802416104"
+                           "4162");
+    const auto cpu = decode_cpu(whole);
+    ASSERT_TRUE(cpu);
+    EXPECT_EQ(encode(*cpu), whole);
+    for (const char* encoded : {"a1024161",      // no tier
+                                "a10163746478",  // no report
+                                "a2016374647802"
+                                "40",  // a report of no bytes
+                                "a20163736e7802"
+                                "4161",  // another tier
+                                "a3016374647802"
+                                "41610541"
+                                "62",  // another field
+                                "a301677365762d736e7002"
+                                "4161044162",               // SNP with an event log
+                                "a2016374647802416100"}) {  // something behind it
+        EXPECT_FALSE(decode_cpu(raw(encoded))) << encoded;
+    }
+}
+
 TEST(Evidence, QuestionsDifferInRoleNonceAndParts) {
     const auto nonce = raw("01");
     const auto launch = raw("02");
     const auto anchor = raw("03");
-    std::vector<Digest256> all{anchor_question(nonce, launch), anchor_question(launch, nonce),
-                               host_question(nonce, launch, std::nullopt),
-                               host_question(nonce, launch, anchor), host_question(nonce, anchor, launch)};
+    const auto of_host = [&](std::initializer_list<const char*> more, Bytes about) {
+        Evidence parts{.host = {}, .anchor = std::nullopt, .launch = about};
+        for (const std::string_view one : more) {
+            if (one == "anchor") parts.anchor = anchor;
+            if (one == "vtpm") parts.vtpm = anchor;
+            if (one == "cpu") parts.cpu = anchor;
+        }
+        return host_question(nonce, parts);
+    };
+    std::vector<Digest256> all{anchor_question(nonce, launch), anchor_question(launch, nonce)};
+    for (const auto& more : {std::initializer_list<const char*>{},
+                             {"anchor"},
+                             {"vtpm"},
+                             {"cpu"},
+                             {"vtpm", "anchor"},
+                             {"cpu", "anchor"},
+                             {"cpu", "vtpm"},
+                             {"cpu", "vtpm", "anchor"}}) {
+        all.push_back(of_host(more, launch));
+        all.push_back(of_host(more, nonce));
+    }
+    for (const auto& key : {std::vector<std::byte>{}, nonce, launch}) {
+        all.push_back(cpu_question(nonce, key));
+        all.push_back(cpu_question(anchor, key));
+    }
     std::ranges::sort(all);
     EXPECT_EQ(std::ranges::adjacent_find(all), all.end());
 }

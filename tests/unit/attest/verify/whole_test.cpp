@@ -11,6 +11,8 @@
 
 #include "sys/wire/codec.hpp"
 #include "tests/unit/attest/fake_authority.hpp"
+#include "tests/unit/attest/fake_host.hpp"
+#include "tests/unit/attest/fake_snp.hpp"
 #include "tests/unit/attest/fake_tpm.hpp"
 #include "vtpm/tpm2/attestation.hpp"
 
@@ -19,20 +21,17 @@ namespace {
 
 using test::Buffer;
 using test::CertificateForm;
+using test::copy;
 using test::FakeTpm;
+using test::filled;
 using test::Key;
 using test::kNow;
+using test::Quoted;
+using test::sha256;
+using test::some_pcrs;
 
 constexpr const char* kVm = "02020202-0202-0202-0202-020202020202";
-constexpr std::uint32_t kPcrs = 0xffffff;
 
-Buffer filled(std::size_t size, std::uint8_t value) { return Buffer(size, std::byte{value}); }
-Buffer copy(std::span<const std::byte> bytes) { return {bytes.begin(), bytes.end()}; }
-Buffer sha256(std::initializer_list<std::span<const std::byte>> parts) {
-    Sha256 hash;
-    for (const auto part : parts) hash.update(part);
-    return copy(hash.finish());
-}
 Digest digest_of(const Buffer& bytes) { return *digest_from(HashAlg::Sha256, bytes); }
 
 /// extendedKeyUsage with the one purpose of TCG's arc 2.23.133.8.
@@ -43,38 +42,6 @@ std::pair<std::string, Buffer> purpose(std::uint8_t last) {
 }
 constexpr std::uint8_t kEndorsement = 1;
 constexpr std::uint8_t kAttestation = 3;
-
-struct Quoted {
-    Buffer attest;
-    Buffer signature;
-    Buffer key;
-    std::map<std::uint32_t, Buffer> pcrs;
-
-    Quoted(const FakeTpm& tpm, Buffer nonce, std::map<std::uint32_t, Buffer> values)
-        : key{tpm.public_area()}, pcrs{std::move(values)} {
-        Sha256 hash;
-        for (const auto& [pcr, value] : pcrs) hash.update(value);
-        test::Statement statement{.nonce = std::move(nonce)};
-        statement.selection = {{.alg = 0x000b, .pcrs = kPcrs}};
-        statement.pcr_digest = copy(hash.finish());
-        attest = statement.encode();
-        signature = tpm.sign(attest);
-    }
-    [[nodiscard]] HostPart part() const {
-        return {.attest = attest,
-                .signature = signature,
-                .key = key,
-                .pcrs = {tpm::GivenPcrs{.bank = 0, .values = pcrs}},
-                .event_log = std::nullopt,
-                .ima_list = std::nullopt};
-    }
-};
-
-std::map<std::uint32_t, Buffer> some_pcrs() {
-    std::map<std::uint32_t, Buffer> pcrs;
-    for (std::uint32_t pcr = 0; pcr < 24; ++pcr) pcrs[pcr] = filled(32, static_cast<std::uint8_t>(pcr + 1));
-    return pcrs;
-}
 
 /// The anchor's part by another hand than attest/evidence/anchor.cpp: docs/anchor.md, "What a verifier gets".
 struct AnchorPart {
@@ -198,6 +165,9 @@ struct World {
     bool names_ca = false;  // the policy trusts this authority of vTPMs and no other
     bool has_vtpm = true;
     bool has_anchor = true;
+    std::optional<test::FakeSnp> snp;  // what it measured and was asked for is put in
+    Buffer own_vek;
+    std::function<void(Buffer&)> spoil_cpu = [](Buffer&) {};  // before anything vouches for it
     std::function<void(VtpmPart&)> spoil_vtpm = [](VtpmPart&) {};
     std::function<void(Buffer&)> spoil_launch = [](Buffer&) {};  // before anything vouches for it
     std::function<void(Evidence&)> swap = [](Evidence&) {};      // behind the host's TPM's back
@@ -216,6 +186,21 @@ struct World {
         policy.vtpm.required = true;
         policy.vtpm.by_guest = true;
         policy.vtpm.quote.pcrs[HashAlg::Sha256][8] = digest_of(some_pcrs()[8]);
+    }
+    void make_snp() {
+        snp.emplace();
+        launch.tier = "sev-snp";
+        policy.launch.tiers = {"sev-snp"};
+        policy.cpu.snp_roots = {snp->root()};
+    }
+    [[nodiscard]] Buffer cpu_part(const Buffer& vtpm_key) {
+        std::ranges::copy(launch.digest, snp->report.begin() + 0x90);
+        std::ranges::copy(cpu_question(launch.nonce, vtpm_key), snp->report.begin() + 0x50);
+        snp->sign();
+        const std::vector chain{snp->endorsement(), snp->middle()};
+        const Buffer endorsement = test::buffer(test::pem(chain));
+        return encode(
+            CpuPart{.tier = kTierSnp, .report = snp->report, .endorsement = endorsement, .event_log = {}});
     }
     [[nodiscard]] Buffer ek_digest() const { return sha256({PublicKey::from_native(ek.native())->spki()}); }
 
@@ -236,11 +221,14 @@ struct World {
         const Buffer anchor_bytes =
             anchor.bytes(host_tpm, copy(anchor_question(launch.nonce, anchored_launch.value_or(said))));
         const Buffer vtpm_bytes = encode(vtpm_part);
+        Buffer cpu_bytes;
+        if (snp) cpu_bytes = cpu_part(vtpm_quote.key);
+        spoil_cpu(cpu_bytes);
         Evidence parts{.host = {}, .anchor = std::nullopt, .launch = said};
+        if (!cpu_bytes.empty()) parts.cpu = cpu_bytes;
         if (has_anchor) parts.anchor = anchor_bytes;
         if (has_vtpm) parts.vtpm = vtpm_bytes;
-        const Quoted host{host_tpm, copy(host_question(launch.nonce, parts.launch, parts.anchor, parts.vtpm)),
-                          some_pcrs()};
+        const Quoted host{host_tpm, copy(host_question(launch.nonce, parts)), some_pcrs()};
         const HostPart host_part = host.part();
         swap(parts);
         Findings findings;
@@ -252,10 +240,12 @@ struct World {
                           .at = kNow,
                           .last_seen = std::nullopt,
                           .vtpm = has_vtpm ? &vtpm_part : nullptr,
-                          .vtpm_last_seen = std::nullopt},
+                          .vtpm_last_seen = std::nullopt,
+                          .vek = own_vek},
                          policy, findings);
         if (findings.is_accepted()) {
             EXPECT_TRUE(report.is_bound && report.anchor && report.vtpm);
+            EXPECT_EQ(report.cpu && report.cpu->snp.bound, snp.has_value());
         }
         return findings;
     }
@@ -346,6 +336,39 @@ TEST(Whole, OfAVtpmIsReportedForItsReasonAndNoOther) {
         {{Code::VtpmChanged}, [](World& w) { w.vtpm_pcrs[4] = filled(32, 0x80); }},
         {{Code::VtpmAskedByHost}, [](World& w) { w.vtpm_nonce = copy(tpm2::asked_by_host(w.launch.nonce)); }},
         {{Code::TpmNonce}, [](World& w) { w.vtpm_nonce = filled(16, 6); }},
+    });
+}
+
+TEST(Whole, OfTheCpuIsReportedForItsReasonAndNoOther) {
+    World right;
+    right.make_snp();
+    EXPECT_EQ(test::reasons(right.verify()), "");
+    expect_each({
+        {{Code::CpuMissing},
+         [](World& w) {
+             w.make_snp();
+             w.snp.reset();
+         }},
+        {{Code::CpuMissing},
+         [](World& w) {
+             w.launch.tier = "tdx";
+             w.policy.launch.tiers = {"tdx"};
+         }},
+        {{Code::CertMalformed},
+         [](World& w) {
+             w.make_snp();
+             w.own_vek = filled(9, 7);  // goes before the right one that came along
+         }},
+        {{Code::EvidenceMalformed},
+         [](World& w) {
+             w.make_snp();
+             w.spoil_cpu = [](Buffer& b) { b.pop_back(); };
+         }},
+        {{Code::EvidenceBinding},
+         [](World& w) {
+             w.make_snp();
+             w.swap = [](Evidence& e) { e.cpu.reset(); };
+         }},
     });
 }
 

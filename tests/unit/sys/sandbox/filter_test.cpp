@@ -26,7 +26,7 @@ namespace {
 using Arguments = std::array<std::uint64_t, 6>;
 
 const std::array kFilters{&policy::vmm,  &policy::vmm_run, &policy::vmm_vcpu, &policy::io,
-                          &policy::vtpm, &policy::store,   &policy::anchor};
+                          &policy::vtpm, &policy::store,   &policy::anchor,   &policy::broker};
 
 std::uint32_t ask(const Filter& filter, int number, const Arguments& arguments = {}) {
     return verdict(filter.code, {.number = number, .arguments = arguments});

@@ -126,7 +126,7 @@ Result<void> converse(const Plan& plan, Board& board, Member& member) {
 
 Result<void> group_verb(std::span<char*> words) {
     const Plan plan = HF_TRY(plan_of(words));
-    const Config config = HF_TRY(read_config(kConfigFile));
+    const Config config = HF_TRY(read_config());
     const auto policy = HF_TRY(PeerPolicy::create(config, plan.members));
     Board board = HF_TRY(Board::open(plan.group, plan.name));
     keystore::TpmWitness witness{HF_TRY(open_tpm())};

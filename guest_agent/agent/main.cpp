@@ -36,8 +36,12 @@ Result<void> serve(Place place) {
     // touched needs no memory.
     if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
         log::warn("memory_not_locked", os_error("mlockall"));
-    Config config = HF_TRY(read_config(kConfigFile));
-    if (place == Place::FirstProcess && !config.disk.empty()) HF_TRY(open_disk(config));
+    Config config = HF_TRY(read_config());
+    if (place == Place::FirstProcess) {
+        if (!config.disk.empty()) HF_TRY(open_disk(config));
+        if (!config.verity.device.empty()) HF_TRY(open_verity(config));
+        if (!config.disk_root.empty()) return become_init(config.disk_root);
+    }
     const auto service = HF_TRY(Service::create(std::move(config), place));
     return service->run();
 }

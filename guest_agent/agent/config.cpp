@@ -14,6 +14,7 @@
 namespace holdfast::agent {
 namespace {
 
+constexpr std::uint64_t kMaxSeconds = 86'400;
 constexpr std::uint64_t kMaxBlocks = 1ULL << 40;
 
 std::string_view trimmed(std::string_view text) {
@@ -48,6 +49,11 @@ Result<std::uint64_t> number_of(std::string_view text, std::uint64_t most, const
     if (wrong != std::errc{} || end != text.data() + text.size() || number == 0 || number > most)
         return input_error(otherwise);
     return number;
+}
+
+Result<std::chrono::seconds> seconds_of(std::string_view text) {
+    return std::chrono::seconds{
+        HF_TRY(number_of(text, kMaxSeconds, "agent.conf: a time is a number of seconds, from 1 to 86400"))};
 }
 
 Result<void> take_verity(VerityDisk& verity, std::string_view key, std::string_view value) {
@@ -90,6 +96,12 @@ Result<void> take_line(Config& config, std::string_view key, std::string_view va
     } else if (key == "peer-software-tpm") {
         config.peer_software_tpm =
             HF_TRY(one_of(value, "yes", "no", "agent.conf: peer-software-tpm is yes or no"));
+    } else if (key == "channel-renewal") {
+        config.channel_renewal = HF_TRY(seconds_of(value));
+    } else if (key == "group-rotation") {
+        config.group_pace.rotation = HF_TRY(seconds_of(value));
+    } else if (key == "group-patience") {
+        config.group_pace.patience = HF_TRY(seconds_of(value));
     } else if (key == "broker-key") {
         config.broker_keys.push_back(HF_TRY(digest_of(value)));
     } else {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "guest_agent/group/pace.hpp"
 #include "sys/result.hpp"
 #include "sys/sha2.hpp"
 
@@ -41,6 +42,8 @@ struct Config {
     std::vector<std::vector<std::byte>>
         peer_hosts;                  ///< each `peer-host = HEX`: TPM name of a host's attestation key
     bool peer_software_tpm = false;  ///< `peer-software-tpm = yes` or `no`: for tests of it all
+    std::chrono::seconds channel_renewal{1800};  ///< `channel-renewal = SECONDS`: fresh evidence so often
+    group::Pace group_pace;              ///< `group-rotation = SECONDS` and `group-patience = SECONDS`
     std::vector<Digest256> broker_keys;  ///< each `broker-key = HEX`: SHA-256 of a SubjectPublicKeyInfo
 };
 

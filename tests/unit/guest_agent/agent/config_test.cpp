@@ -12,6 +12,8 @@ TEST(AgentConfig, WhatIsNotSaidHasItsDefault) {
     EXPECT_TRUE(config->program.empty() && config->disk.empty() && config->broker_keys.empty());
     EXPECT_TRUE(config->power_off && config->serve_host);
     EXPECT_FALSE(config->peer_software_tpm);
+    EXPECT_EQ(config->group_pace.rotation, std::chrono::seconds{300});
+    EXPECT_EQ(config->group_pace.patience, std::chrono::seconds{60});
 }
 
 TEST(AgentConfig, EachKeyIsTakenAndListsGrow) {
@@ -36,7 +38,7 @@ TEST(AgentConfig, WhatIsNotUnderstoodIsAnError) {
     for (const char* const wrong :
          {"program", "program = app", "unknown = 1", "at-end = never", "calls-in = maybe", "disk = vda",
           "disk = /dev/vda", "broker-key = 12", "broker-key = zz", "peer-host = 0", "peer-software-tpm = 1",
-          "disk-root = /sbin/init",
+          "group-rotation = 0", "group-patience = soon", "group-patience = 86401", "disk-root = /sbin/init",
           "verity = /dev/vdb", "verity-root = 12", "verity-blocks = 0", "verity-other = 1"}) {
         EXPECT_FALSE(parse_config(wrong)) << wrong;
     }
@@ -61,6 +63,13 @@ TEST(AgentConfig, ARootOnTheDiskHasTheProgram) {
     EXPECT_EQ(config->disk_root, "/sbin/init");
     EXPECT_FALSE(parse_config(disk + "program = /bin/app\n"));
     EXPECT_FALSE(parse_config(disk + "disk-mount = /data\n"));
+}
+
+TEST(AgentConfig, AGroupHasItsPace) {
+    const auto config = parse_config("group-rotation = 5\ngroup-patience = 86400\n");
+    ASSERT_TRUE(config);
+    EXPECT_EQ(config->group_pace.rotation, std::chrono::seconds{5});
+    EXPECT_EQ(config->group_pace.patience, std::chrono::hours{24});
 }
 
 }  // namespace

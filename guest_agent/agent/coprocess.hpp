@@ -23,7 +23,11 @@ public:
     void queue_end() { is_all_queued_ = true; }
     [[nodiscard]] std::size_t queued_bytes() const noexcept { return unheard_.size(); }
     [[nodiscard]] bool has_ended() const noexcept { return !said_; }
-    Result<Ending> wait() { return child_.wait(); }
+    /// For its end; it hears nothing more.
+    Result<Ending> wait() {
+        heard_.reset();
+        return child_.wait();
+    }
 
 private:
     Coprocess(Child child, UniqueFd heard, UniqueFd said) noexcept

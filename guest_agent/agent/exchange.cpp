@@ -64,7 +64,8 @@ private:
         return send(kEnd, {});
     }
     Result<void> hear() {
-        const auto message = HF_TRY(channel_->take(Clock::now() + kPatience));
+        // It may be that the client renews.
+        const auto message = HF_TRY(channel_->take(Clock::now() + kEvidence));
         if (!message) {
             log::info("channel_renewed");
             return {};

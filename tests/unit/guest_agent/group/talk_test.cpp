@@ -84,8 +84,8 @@ public:
         post(one);
     }
     /// Everybody in turn, until nothing new is said.
-    void settle() {
-        for (int round = 0; round < 12; ++round) {
+    void settle(int rounds = 12) {
+        for (int round = 0; round < rounds; ++round) {
             for (const auto& one : speakers) turn(*one);
         }
     }
@@ -240,9 +240,10 @@ TEST(Talk, InAnyOrderNoLineIsLostAndNobodyWaitsForEver) {
             room.turn(one, room.pick(5));
             if (room.pick(10) == 0) room.now += std::chrono::seconds{room.pick(8)};
         }
-        for (int round = 0; round < 6; ++round) {
-            room.now += kPace.rotation;
-            room.settle();
+        // Nobody is away for longer than the patience of the others.
+        for (auto passed = 0 * kPace.patience; passed < 6 * kPace.rotation; passed += kPace.patience / 2) {
+            room.now += kPace.patience / 2;
+            room.settle(3);
         }
         for (const auto& one : room.speakers) {
             if (!one->is_there) continue;

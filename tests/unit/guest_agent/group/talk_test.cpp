@@ -72,10 +72,12 @@ public:
         post(one);
         one.is_there = false;
     }
-    /// `most`: messages that the carrier lets through for now.
-    void turn(Speaker& one, std::size_t most = 1000) {
+    /// What the carrier lets through for now: all, nothing, or of each member something.
+    enum class Carrier : std::uint8_t { Prompt, Mute, Slow };
+    void turn(Speaker& one, Carrier carrier = Carrier::Prompt) {
         if (one.failed || !one.is_there) return;
-        for (const auto& other : speakers) hear(one, *other, most);
+        for (const auto& other : speakers)
+            hear(one, *other, carrier == Carrier::Prompt ? 1000 : carrier == Carrier::Slow ? pick(3) : 0);
         if (one.failed) return;
         auto events = one.talk->turn(now);
         if (!events) one.failed = events.error();
@@ -186,7 +188,7 @@ TEST(Talk, WhoseMessagesTheCarrierKeepsBackGoesOnAloneOrEnds) {
     room.settle();
     for (int patience = 0; patience < 12; ++patience) {
         room.now += kPace.rotation;
-        for (const auto& one : room.speakers) room.turn(*one, 0);
+        for (const auto& one : room.speakers) room.turn(*one, Room::Carrier::Mute);
     }
     for (const auto& one : room.speakers) EXPECT_TRUE(one->failed || one->talk->is_alone()) << one->name;
 }
@@ -237,7 +239,7 @@ TEST(Talk, InAnyOrderNoLineIsLostAndNobodyWaitsForEver) {
                 }
             }
             if (step == 400 && dies < room.speakers.size()) room.speakers[dies]->is_there = false;
-            room.turn(one, room.pick(5));
+            room.turn(one, Room::Carrier::Slow);
             if (room.pick(10) == 0) room.now += std::chrono::seconds{room.pick(8)};
         }
         // Nobody is away for longer than the patience of the others.

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast agent: asks a guest's holdfast-agent. Nothing of what it says is believed.
 #include <fmt/format.h>
-#include <unistd.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/agent_serve.hpp"
 #include "cli/error.hpp"
+#include "cli/guest_port.hpp"
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "guest_agent/call/client.hpp"
 #include "guest_agent/call/services.hpp"
-#include "sys/socket.hpp"
 
 namespace holdfast::cli {
 namespace {
@@ -24,19 +23,6 @@ constexpr std::chrono::seconds kPatience{10};
     throw Failure{
         Code::Agent, fmt::format("no agent answers behind '{}'", printable(vsock)), reason_of(error),
         "run the VM with --vsock CID=PATH and an image of holdfast image; it needs some seconds to boot"};
-}
-
-/// The lines of --vsock: CONNECT to the guest's port, and OK back.
-Result<UniqueFd> connect_guest(const std::string& vsock, std::uint32_t port) {
-    UniqueFd stream = HF_TRY(connect_unix(vsock));
-    const std::string hello = fmt::format("CONNECT {}\n", port);
-    HF_TRY(write_all(stream, std::as_bytes(std::span{hello})));
-    std::string line;
-    for (char c = 0; c != '\n' && line.size() < 64; line += c) {
-        if (::read(stream.get(), &c, 1) != 1) return peer_fault("nobody listens in the guest");
-    }
-    if (!line.starts_with("OK ")) return peer_fault("nobody listens in the guest");
-    return stream;
 }
 
 agent::SecretBuffer ask(const AgentOptions& options, std::uint16_t method) {

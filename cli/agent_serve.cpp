@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <optional>
 
 #include <fcntl.h>
@@ -14,11 +15,11 @@
 #include <unistd.h>
 
 #include "cli/attest.hpp"
-#include "cli/broker_relay.hpp"
 #include "cli/connections.hpp"
 #include "cli/error.hpp"
 #include "cli/inet_address.hpp"
 #include "cli/output.hpp"
+#include "cli/relay.hpp"
 #include "cli/socket_file.hpp"
 #include "cli/supervisor.hpp"
 #include "guest_agent/call/server.hpp"
@@ -34,7 +35,7 @@ namespace call = agent::call;
 using agent::Bytes;
 
 constexpr std::size_t kMaxBlobs = 1024;  ///< a guest must not fill the host's disk: with kMaxBody, 1 GiB
-constexpr std::size_t kMaxRelayed = 4;   ///< connections to the broker at a time
+constexpr std::size_t kMaxRelayed = 4;   ///< connections to the broker, or another guest, at a time
 /// Evidence keeps the host's TPM busy, which all VMs share: so many at once, then one a second.
 constexpr std::uint64_t kEvidenceBurst = 16;
 
@@ -68,6 +69,13 @@ public:
             ::rename(fresh.c_str(), path.c_str()) < 0) {
             return call::refusal::kFailed;
         }
+        return std::vector<std::byte>{};
+    }
+    [[nodiscard]] call::Answer drop(Bytes body) const {
+        if (path_.empty()) return call::refusal::kNotAllowed;
+        const auto name = call::decode_blob_name(body);
+        if (!name) return call::refusal::kMalformed;
+        if (::unlink((path_ + '/' + *name).c_str()) < 0 && errno != ENOENT) return call::refusal::kFailed;
         return std::vector<std::byte>{};
     }
 
@@ -122,6 +130,7 @@ public:
             case call::host_service::kEcho: return std::vector<std::byte>{body.begin(), body.end()};
             case call::host_service::kGetBlob: return blobs_.get(body);
             case call::host_service::kPutBlob: return blobs_.put(body);
+            case call::host_service::kDropBlob: return blobs_.drop(body);
             case call::host_service::kEvidence: return evidence_.answer(body);
             default: return call::refusal::kUnknownMethod;
         }
@@ -147,16 +156,31 @@ Door open_door(const std::string& vsock, std::uint32_t port) {
     return {.listener = std::move(*listener), .file = SocketFile{path}};
 }
 
-void carry_next(const UniqueFd& listener, sockaddr_in broker, Connections& carried) {
-    UniqueFd guest{::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
-    if (!guest) return;
-    const bool taken = carried.take(std::move(guest), [broker](const UniqueFd& socket) {
-        const auto done = carry_to_broker(socket, broker);
-        if (!done)
-            print_error("holdfast: a connection to the broker has ended: {}\n", reason_of(done.error()));
-    });
-    if (!taken) print_error("holdfast: the guest has {} connections to its broker already\n", kMaxRelayed);
-}
+/// A way for the guest's bytes, and where it leads.
+class Way {
+public:
+    using Carry = std::function<Result<void>(const UniqueFd& guest)>;
+    Way(Door door, const char* where, Carry carry)
+        : door_{std::move(door)}, where_{where}, carry_{std::move(carry)} {}
+    [[nodiscard]] const UniqueFd& listener() const noexcept { return door_.listener; }
+    void carry_next() {
+        UniqueFd guest{::accept4(door_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC)};
+        if (!guest) return;
+        const bool taken = carried_.take(std::move(guest), [this](const UniqueFd& socket) {
+            const auto done = carry_(socket);
+            if (!done)
+                print_error("holdfast: a connection to {} has ended: {}\n", where_, reason_of(done.error()));
+        });
+        if (!taken)
+            print_error("holdfast: the guest has {} connections to {} already\n", kMaxRelayed, where_);
+    }
+
+private:
+    Door door_;
+    const char* where_;
+    Carry carry_;
+    Connections carried_{kMaxRelayed};  // last: its threads use the others
+};
 
 void expect_folder(const std::string& path) {
     struct stat info{};
@@ -169,7 +193,7 @@ void expect_folder(const std::string& path) {
 
 int serve_guest_calls(const AgentOptions& options, const std::string& state_dir) {
     expect_folder(options.blobs);
-    enum Token : std::uint64_t { kEnded, kBroker, kCalls };
+    enum Token : std::uint64_t { kEnded, kBroker, kPeer, kCalls };
     const Signals signals;
     Poller poller = expect(Poller::create());
     expect(poller.add(signals.fd(), EPOLLIN, kEnded));
@@ -179,20 +203,26 @@ int serve_guest_calls(const AgentOptions& options, const std::string& state_dir)
     call::Server server{std::move(calls.listener), accept_unix, poller, desk, kCalls};
     expect(server.start());
 
-    Door to_broker;
-    sockaddr_in broker{};
-    Connections carried{kMaxRelayed};
+    std::optional<Way> to_broker;
     if (!options.broker.empty()) {
-        broker = inet_address("--broker", options.broker);
-        to_broker = open_door(options.vsock, call::kBrokerPort);
-        expect(poller.add(to_broker.listener, EPOLLIN, kBroker));
+        const sockaddr_in broker = inet_address("--broker", options.broker);
+        to_broker.emplace(open_door(options.vsock, call::kBrokerPort), "the broker",
+                          [broker](const UniqueFd& guest) { return carry_to_broker(guest, broker); });
+        expect(poller.add(to_broker->listener(), EPOLLIN, kBroker));
+    }
+    std::optional<Way> to_peer;
+    if (!options.peer.empty()) {
+        to_peer.emplace(open_door(options.vsock, call::kChannelPort), "the other guest",
+                        [&options](const UniqueFd& guest) { return carry_to_guest(guest, options.peer); });
+        expect(poller.add(to_peer->listener(), EPOLLIN, kPeer));
     }
     print("ready\n");
     std::array<epoll_event, 8> events{};
     for (;;) {
         for (const epoll_event& event : expect(poller.wait(events, -1))) {
             if (event.data.u64 == kEnded) return 0;
-            if (event.data.u64 == kBroker) carry_next(to_broker.listener, broker, carried);
+            if (event.data.u64 == kBroker) to_broker->carry_next();
+            else if (event.data.u64 == kPeer) to_peer->carry_next();
             else server.event(event.data.u64, event.events);
         }
     }

@@ -24,7 +24,7 @@
 #include "cli/resources.hpp"
 #include "guest_agent/agent/boot.hpp"
 #include "guest_agent/agent/config.hpp"
-#include "guest_agent/agent/cryptsetup.hpp"
+#include "guest_agent/agent/tool.hpp"
 
 namespace holdfast::cli {
 namespace {
@@ -49,10 +49,11 @@ std::string agent_path(const ImageOptions& options) {
     return options.agent.empty() ? program_directory() + "/holdfast-agent" : options.agent;
 }
 
-void add_modules(Initramfs& image, const ImageOptions& options, bool has_disk) {
+void add_modules(Initramfs& image, const ImageOptions& options, const agent::Config& config) {
     const KernelModules modules{options.modules.empty() ? default_modules() : options.modules};
     std::vector<std::string_view> names{kModules.begin(), kModules.end()};
-    if (has_disk) names.insert(names.end(), kDiskModules.begin(), kDiskModules.end());
+    if (!config.disk.empty()) names.insert(names.end(), kDiskModules.begin(), kDiskModules.end());
+    if (!config.verity.device.empty()) names.push_back("dm_verity");
     names.insert(names.end(), options.more_modules.begin(), options.more_modules.end());
     std::size_t index = 0;
     for (const std::string& path : modules.closure(names)) {
@@ -145,8 +146,9 @@ void add_program(Initramfs& image, std::string_view name, const std::string& pat
     image.add_file(name, elf, 0755);
 }
 
-void add_programs(Initramfs& image, const ImageOptions& options, bool has_disk) {
-    if (has_disk) add_program(image, agent::kCryptsetup + 1, agent::kCryptsetup);
+void add_programs(Initramfs& image, const ImageOptions& options, const agent::Config& config) {
+    if (!config.disk.empty()) add_program(image, agent::kCryptsetup + 1, agent::kCryptsetup);
+    if (!config.verity.device.empty()) add_program(image, agent::kVeritysetup + 1, agent::kVeritysetup);
     for (const std::string& path : options.with) {
         add_program(image, std::filesystem::absolute(path).string().substr(1), path);
     }
@@ -172,12 +174,12 @@ int make_image(const ImageOptions& options) {
     Initramfs image;
     image.add_file("init", read_image_file(agent_path(options), kMaxFile), 0755);
     const std::string config = config_of(options);
-    const bool has_disk = !expect(agent::parse_config(config)).disk.empty();
+    const agent::Config parsed = expect(agent::parse_config(config));
     image.add_file(agent::kConfigFile + 1, bytes_of(config), 0644);
     for (const std::string& tree : options.trees) add_tree(image, tree);
     add_files(image, options);
-    add_programs(image, options, has_disk);
-    add_modules(image, options, has_disk);
+    add_programs(image, options, parsed);
+    add_modules(image, options, parsed);
     const std::vector<std::byte> bytes = image.finish();
     write_file(options.out, bytes);
     print(

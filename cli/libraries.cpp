@@ -17,6 +17,11 @@ namespace {
 
 constexpr std::string_view kLoader = "/lib64/ld-linux-x86-64.so.2";
 
+/// Something that a program loads by itself later, such as a provider of OpenSSL: it names no loader.
+bool is_library(const std::string& path) {
+    return std::filesystem::path{path}.filename().string().find(".so") != std::string::npos;
+}
+
 bool names_loader(std::span<const std::byte> elf) {
     return !std::ranges::search(elf, std::as_bytes(std::span{kLoader})).empty();
 }
@@ -37,7 +42,7 @@ Result<std::string> listing(const std::string& program) {
 }  // namespace
 
 std::vector<std::string> libraries_of(const std::string& program, std::span<const std::byte> elf) {
-    if (!names_loader(elf)) return {};
+    if (!names_loader(elf) && !is_library(program)) return {};
     const auto text = listing(program);
     if (!text) {
         throw Failure{Code::Image, fmt::format("the libraries of '{}' cannot be found", printable(program)),

@@ -215,6 +215,7 @@ struct AgentOptions {
     std::string blobs;
     std::string vm;      ///< whose evidence the guest may ask for; empty: none
     std::string broker;  ///< address and port; empty: none
+    std::string peer;    ///< the other guest's vsock; empty: none
     bool json = false;
 };
 

@@ -502,6 +502,11 @@ void declare_agent(CLI::App& app, Invocation& out) {
     add_value<AgentOptions>(agent, out, "--broker", &AgentOptions::broker,
                             "serve: where the guest's connections to its broker go; without it nowhere")
         ->type_name("ADDRESS:PORT");
+    add_value<AgentOptions>(
+        agent, out, "--peer", &AgentOptions::peer,
+        "serve: PATH of the other guest's run --vsock, to which this guest's channels go; "
+        "without it nowhere")
+        ->type_name("PATH");
     add_flag<AgentOptions>(agent, out, "--json", &AgentOptions::json, "status: print one JSON object");
 }
 

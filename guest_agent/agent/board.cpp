@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest_agent/agent/board.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <thread>
 
@@ -28,6 +29,14 @@ Result<void> Board::post(Bytes message) {
         call::NamedBlob{.name = blob_name(own_name_, posted_), .bytes = {message.begin(), message.end()}});
     HF_TRY(host_.call(call::host_service::kNumber, call::host_service::kPutBlob, body, kPatience));
     ++posted_;
+    return {};
+}
+
+Result<void> Board::forget_before(std::uint64_t number) {
+    for (; forgotten_ < std::min(number, posted_); ++forgotten_) {
+        const auto name = call::encode_blob_name(blob_name(own_name_, forgotten_));
+        HF_TRY(host_.call(call::host_service::kNumber, call::host_service::kDropBlob, name, kPatience));
+    }
     return {};
 }
 

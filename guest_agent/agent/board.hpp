@@ -23,6 +23,9 @@ public:
     Result<std::optional<std::vector<std::byte>>> take(const std::string& from);
     /// Waits for it. An Os error (ETIMEDOUT) if it does not come.
     Result<std::vector<std::byte>> await(const std::string& from, std::chrono::seconds patience);
+    [[nodiscard]] std::uint64_t posted() const noexcept { return posted_; }
+    /// The host need not keep those of ours before this number any more. It may: all of them are sealed.
+    Result<void> forget_before(std::uint64_t number);
     /// Its next one is for somebody else.
     void skip(const std::string& from) { ++taken_[from]; }
 
@@ -34,6 +37,7 @@ private:
     std::string own_name_;
     call::Client host_;
     std::uint64_t posted_ = 0;
+    std::uint64_t forgotten_ = 0;
     std::map<std::string, std::uint64_t> taken_;
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "guest_agent/agent/config.hpp"
 #include "sys/free_with.hpp"
 #include "sys/log.hpp"
 
@@ -49,6 +51,42 @@ std::vector<std::string> names_in(const char* directory) {
     }
     std::ranges::sort(names);
     return names;
+}
+
+Result<void> copy_file(const char* from, const std::string& to, mode_t mode) {
+    const UniqueFd source{::open(from, O_RDONLY | O_CLOEXEC)};
+    if (!source) return os_error("open what goes to the new root");
+    const UniqueFd copy{::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)};
+    if (!copy) return os_error("write into /run/holdfast");
+    std::array<std::byte, 1U << 16> bytes;
+    for (;;) {
+        const ssize_t got = ::read(source.get(), bytes.data(), bytes.size());
+        if (got < 0) return os_error("read what goes to the new root");
+        if (got == 0) return {};
+        HF_TRY(write_all(copy, std::span{bytes}.first(static_cast<std::size_t>(got))));
+    }
+}
+
+/// What is on the disk is not measured; these two are, and stay to be had.
+Result<void> leave_agent_behind() {
+    if (::mkdir(kLeftBehind, 0755) < 0) return os_error("mkdir /run/holdfast");
+    HF_TRY(copy_file("/proc/self/exe", std::string{kLeftBehind} + "/agent", 0755));
+    return copy_file(kConfigFile, kConfigLeftBehind, 0444);
+}
+
+/// The files of the initramfs stay in memory.
+Result<void> switch_root() {
+    HF_TRY(leave_agent_behind());
+    for (const char* const kept : {"/dev", "/proc", "/sys", "/run"}) {
+        const std::string to = std::string{kNewRoot} + kept;
+        if (::mkdir(to.c_str(), 0755) < 0 && errno != EEXIST) return os_error("mkdir in the new root");
+        if (::mount(kept, to.c_str(), nullptr, MS_MOVE, nullptr) < 0)
+            return os_error("move a mount to the new root");
+    }
+    if (::chdir(kNewRoot) < 0) return os_error("chdir to the new root");
+    if (::mount(".", "/", nullptr, MS_MOVE, nullptr) < 0) return os_error("move the new root");
+    if (::chroot(".") < 0 || ::chdir("/") < 0) return os_error("chroot to the new root");
+    return {};
 }
 
 bool is_power_button(const UniqueFd& device) {
@@ -94,6 +132,19 @@ UniqueFd open_power_button() {
         if (device && is_power_button(device)) return device;
     }
     return {};
+}
+
+Error become_init(const std::string& init) {
+    const auto ready = switch_root();
+    if (!ready) return ready.error();
+    std::string word = init;
+    static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+    static char terminal[] = "TERM=linux";
+    char* const words[] = {word.data(), nullptr};
+    char* const environment[] = {path, terminal, nullptr};
+    ::signal(SIGPIPE, SIG_DFL);
+    ::execve(init.c_str(), words, environment);
+    return os_error("execute what disk-root names");
 }
 
 void power_off() noexcept {

@@ -2,6 +2,8 @@
 // What the first program of an initramfs owes the rest: file systems, modules, /dev/console, and an end.
 #pragma once
 
+#include <string>
+
 #include "sys/fd.hpp"
 
 namespace holdfast::agent {
@@ -17,6 +19,12 @@ void load_modules();
 Result<void> open_console();
 /// Readable once the power button is pressed; empty where this machine has none.
 [[nodiscard]] UniqueFd open_power_button();
+inline constexpr const char* kNewRoot = "/root-of-disk";  ///< where a disk is mounted that becomes the root
+
+/// The file system at kNewRoot becomes the root, with /dev, /proc, /sys and /run of this one, and `init` the
+/// first process. In /run/holdfast are this agent, as `agent`, and its agent.conf. Returns only what fails.
+[[nodiscard]] Error become_init(const std::string& init);
+
 /// Syncs and ends the machine. Returns where that is not allowed.
 void power_off() noexcept;
 

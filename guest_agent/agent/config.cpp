@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -12,6 +13,9 @@
 
 namespace holdfast::agent {
 namespace {
+
+constexpr std::uint64_t kMaxSeconds = 86'400;
+constexpr std::uint64_t kMaxBlocks = 1ULL << 40;
 
 std::string_view trimmed(std::string_view text) {
     const auto begin = text.find_first_not_of(" \t\r");
@@ -39,6 +43,34 @@ Result<Digest256> digest_of(std::string_view hex) {
     return digest;
 }
 
+Result<std::uint64_t> number_of(std::string_view text, std::uint64_t most, const char* otherwise) {
+    std::uint64_t number = 0;
+    const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (wrong != std::errc{} || end != text.data() + text.size() || number == 0 || number > most)
+        return input_error(otherwise);
+    return number;
+}
+
+Result<std::chrono::seconds> seconds_of(std::string_view text) {
+    return std::chrono::seconds{
+        HF_TRY(number_of(text, kMaxSeconds, "agent.conf: a time is a number of seconds, from 1 to 86400"))};
+}
+
+Result<void> take_verity(VerityDisk& verity, std::string_view key, std::string_view value) {
+    if (key == "verity") {
+        verity.device = HF_TRY(absolute(value));
+    } else if (key == "verity-mount") {
+        verity.mount = HF_TRY(absolute(value));
+    } else if (key == "verity-blocks") {
+        verity.blocks = HF_TRY(number_of(value, kMaxBlocks, "agent.conf: verity-blocks is a number"));
+    } else if (key == "verity-root") {
+        verity.root = hex(HF_TRY(digest_of(value)));
+    } else {
+        return input_error("agent.conf: a key that is not known");
+    }
+    return {};
+}
+
 Result<void> take_line(Config& config, std::string_view key, std::string_view value) {
     if (key == "program") {
         config.program = HF_TRY(absolute(value));
@@ -48,6 +80,10 @@ Result<void> take_line(Config& config, std::string_view key, std::string_view va
         config.disk_secret = value;
     } else if (key == "disk-mount") {
         config.disk_mount = HF_TRY(absolute(value));
+    } else if (key == "disk-root") {
+        config.disk_root = HF_TRY(absolute(value));
+    } else if (key.starts_with("verity")) {
+        HF_TRY(take_verity(config.verity, key, value));
     } else if (key == "argument") {
         config.arguments.emplace_back(value);
     } else if (key == "at-end") {
@@ -60,12 +96,33 @@ Result<void> take_line(Config& config, std::string_view key, std::string_view va
     } else if (key == "peer-software-tpm") {
         config.peer_software_tpm =
             HF_TRY(one_of(value, "yes", "no", "agent.conf: peer-software-tpm is yes or no"));
+    } else if (key == "channel-renewal") {
+        config.channel_renewal = HF_TRY(seconds_of(value));
+    } else if (key == "group-rotation") {
+        config.group_pace.rotation = HF_TRY(seconds_of(value));
+    } else if (key == "group-patience") {
+        config.group_pace.patience = HF_TRY(seconds_of(value));
     } else if (key == "broker-key") {
         config.broker_keys.push_back(HF_TRY(digest_of(value)));
     } else {
         return input_error("agent.conf: a key that is not known");
     }
     return {};
+}
+
+Result<Config> expect_sound(Config config) {
+    const bool has_root = !config.disk_root.empty();
+    if (has_root && config.disk.empty()) return input_error("agent.conf: disk-root without a disk");
+    if (has_root && !config.disk_mount.empty())
+        return input_error("agent.conf: with disk-root the disk is not mounted anywhere else");
+    if (has_root && !config.program.empty())
+        return input_error("agent.conf: with disk-root the disk has the program, and the image none");
+    const VerityDisk& verity = config.verity;
+    const int said =
+        !verity.device.empty() + !verity.root.empty() + !verity.mount.empty() + (verity.blocks != 0);
+    if (said != 0 && said != 4)
+        return input_error("agent.conf: verity, verity-blocks, verity-root and verity-mount go together");
+    return config;
 }
 
 }  // namespace
@@ -83,11 +140,12 @@ Result<Config> parse_config(std::string_view text) {
     }
     if (!config.disk.empty() && config.disk_secret.empty())
         return input_error("agent.conf: a disk without disk-secret");
-    return config;
+    return expect_sound(std::move(config));
 }
 
-Result<Config> read_config(const char* path) {
-    const UniqueFd fd{::open(path, O_RDONLY | O_CLOEXEC)};
+Result<Config> read_config() {
+    UniqueFd fd{::open(kConfigLeftBehind, O_RDONLY | O_CLOEXEC)};
+    if (!fd && errno == ENOENT) fd.reset(::open(kConfigFile, O_RDONLY | O_CLOEXEC));
     if (!fd && errno == ENOENT) return Config{};
     if (!fd) return os_error("open agent.conf");
     const auto size = HF_TRY(file_size(fd));

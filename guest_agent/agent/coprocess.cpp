@@ -10,6 +10,11 @@
 #include "sys/pipe.hpp"
 
 namespace holdfast::agent {
+namespace {
+
+constexpr std::size_t kPiece = 16U << 10;
+
+}  // namespace
 
 Result<Coprocess> Coprocess::start(const std::vector<std::string>& words) {
     Pipe heard = HF_TRY(make_pipe());
@@ -21,19 +26,18 @@ Result<Coprocess> Coprocess::start(const std::vector<std::string>& words) {
     return Coprocess{std::move(child), std::move(heard.writing), std::move(said.reading)};
 }
 
-Result<std::vector<std::string>> Coprocess::turn(int wait_ms) {
-    std::array ends{pollfd{.fd = said_.get(), .events = POLLIN, .revents = 0},
-                    pollfd{.fd = hears() ? -1 : heard_.get(), .events = POLLOUT, .revents = 0}};
+Result<std::string> Coprocess::turn(int wait_ms, bool may_say, const UniqueFd* wakes) {
+    std::array ends{pollfd{.fd = may_say ? said_.get() : -1, .events = POLLIN, .revents = 0},
+                    pollfd{.fd = unheard_.empty() ? -1 : heard_.get(), .events = POLLOUT, .revents = 0},
+                    pollfd{.fd = wakes ? wakes->get() : -1, .events = POLLIN, .revents = 0}};
     if (::poll(ends.data(), ends.size(), wait_ms) < 0 && errno != EINTR) return os_error("poll");
     if (ends[1].revents != 0) HF_TRY(hear_some());
-    if (ends[0].revents != 0) HF_TRY(say_some());
-    std::vector<std::string> lines;
-    for (std::size_t end = 0; (end = line_.find('\n')) != std::string::npos;) {
-        lines.push_back(line_.substr(0, end));
-        line_.erase(0, end + 1);
-    }
-    if (line_.size() > kMaxLine) return input_error("the program says a line that is too long");
-    return lines;
+    if (unheard_.empty() && is_all_queued_) heard_.reset();
+    return ends[0].revents != 0 ? say_some() : std::string{};
+}
+
+void Coprocess::queue(Bytes bytes) {
+    for (const std::byte byte : bytes) unheard_ += static_cast<char>(byte);
 }
 
 Result<void> Coprocess::hear_some() {
@@ -44,14 +48,14 @@ Result<void> Coprocess::hear_some() {
     return {};
 }
 
-Result<void> Coprocess::say_some() {
-    std::array<char, 4096> bytes{};
+Result<std::string> Coprocess::say_some() {
+    std::string bytes(kPiece, '\0');
     const ssize_t got = ::read(said_.get(), bytes.data(), bytes.size());
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return {};
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return std::string{};
     if (got < 0) return os_error("read what the program says");
     if (got == 0) said_.reset();
-    line_.append(bytes.data(), static_cast<std::size_t>(got));
-    return {};
+    bytes.resize(static_cast<std::size_t>(got));
+    return bytes;
 }
 
 }  // namespace holdfast::agent

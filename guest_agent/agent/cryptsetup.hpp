@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A LUKS2 disk, by Debian's cryptsetup. Keys and tokens go through pipes: none is in an argument or a file.
-// The disk is its host's: what is read from it is judged by whoever asked.
+// A LUKS2 disk, by Debian's cryptsetup. The disk is its host's: what is read from it is judged by whoever
+// asked.
 #pragma once
 
 #include <optional>
@@ -9,8 +9,6 @@
 #include "guest_agent/crypto/key.hpp"
 
 namespace holdfast::agent {
-
-inline constexpr const char* kCryptsetup = "/sbin/cryptsetup";
 
 /// It becomes /dev/mapper/NAME.
 Result<void> open_luks(const std::string& device, const std::string& name, Bytes key);

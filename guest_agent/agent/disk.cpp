@@ -7,8 +7,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include "guest_agent/agent/boot.hpp"
 #include "guest_agent/agent/cryptsetup.hpp"
 #include "guest_agent/agent/secret.hpp"
+#include "guest_agent/agent/tool.hpp"
 #include "guest_agent/agent/tpm_device.hpp"
 #include "guest_agent/keystore/keystore.hpp"
 #include "sys/log.hpp"
@@ -20,6 +22,8 @@ using keystore::Counter;
 
 /// Written in turn: the one that opened stays until the other one counts.
 constexpr std::array kTokens{0U, 1U};
+constexpr const char* kVerityName = "data";  // in /dev/mapper
+constexpr std::uint64_t kVerityBlock = 4096;
 
 struct FoundKey {
     SecretBuffer key;
@@ -57,12 +61,15 @@ Result<void> seal_for_next_boot(const keystore::RunCommand& tpm, const std::stri
     return {};
 }
 
-Result<void> mount_disk(const std::string& at) {
+Result<void> mount_disk(const Config& config) {
+    const bool is_root = !config.disk_root.empty();
+    const std::string at = is_root ? kNewRoot : config.disk_mount;
     if (at.empty()) return {};
     if (::mkdir(at.c_str(), 0755) < 0 && errno != EEXIST) return os_error("mkdir for the disk");
     const std::string device = std::string{"/dev/mapper/"} + kDiskName;
-    if (::mount(device.c_str(), at.c_str(), "ext4", MS_NOSUID | MS_NODEV, nullptr) < 0)
-        return os_error("mount the disk");
+    // A system has programs that change users.
+    const unsigned long flags = is_root ? 0 : MS_NOSUID | MS_NODEV;
+    if (::mount(device.c_str(), at.c_str(), "ext4", flags, nullptr) < 0) return os_error("mount the disk");
     return {};
 }
 
@@ -75,7 +82,29 @@ Result<void> open_disk(const Config& config) {
     HF_TRY(open_luks(config.disk, kDiskName, found.key.bytes()));
     HF_TRY(seal_for_next_boot(tpm, config.disk, found, is_first));
     log::info("disk_open", {{"device", config.disk}, {"key_from", is_first ? "broker" : "vTPM"}});
-    return mount_disk(config.disk_mount);
+    return mount_disk(config);
+}
+
+// Everything by which the tree is read is measured, and its root at the end: there is no superblock that the
+// host could change.
+Result<void> open_verity(const Config& config) {
+    const VerityDisk& verity = config.verity;
+    const std::string blocks = std::to_string(verity.blocks);
+    const std::string tree = std::to_string(verity.blocks * kVerityBlock);
+    HF_TRY(run_tool_well(kVeritysetup,
+                         {"open", "--no-superblock", "--hash=sha256", "--salt=-", "--format=1",
+                          "--data-block-size=4096", "--hash-block-size=4096", "--data-blocks=" + blocks,
+                          "--hash-offset=" + tree, verity.device, kVerityName, verity.device, verity.root},
+                         {}, "veritysetup does not open the read-only data: its words are above"));
+    const std::string at = (config.disk_root.empty() ? "" : kNewRoot) + verity.mount;
+    if (::mkdir(at.c_str(), 0755) < 0 && errno != EEXIST) return os_error("mkdir for the read-only data");
+    const std::string device = std::string{"/dev/mapper/"} + kVerityName;
+    if (::mount(device.c_str(), at.c_str(), "ext4", MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) < 0)
+        return Error{Fault::Input, errno,
+                     "the read-only data are not those that agent.conf names by verity-root, or no ext4 of "
+                     "4096-byte blocks"};
+    log::info("read_only_data", {{"device", verity.device}, {"root", verity.root}});
+    return {};
 }
 
 }  // namespace holdfast::agent

@@ -14,4 +14,7 @@ inline constexpr const char* kDiskName = "disk";  ///< in /dev/mapper
 /// Opens and mounts what `config` says.
 Result<void> open_disk(const Config& config);
 
+/// The guest's read-only data, after the disk on which its place may be.
+Result<void> open_verity(const Config& config);
+
 }  // namespace holdfast::agent

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "guest_agent/agent/board.hpp"
-#include "guest_agent/agent/coprocess.hpp"
+#include "guest_agent/agent/conversation.hpp"
 #include "guest_agent/agent/evidence.hpp"
 #include "guest_agent/agent/peer_policy.hpp"
 #include "guest_agent/agent/tpm_device.hpp"
@@ -21,7 +21,6 @@ using group::Member;
 
 // A host that delays delays for ever; this ends a run that cannot succeed.
 constexpr std::chrono::seconds kPatience{600};
-constexpr int kTurnMs = 20;
 
 struct Plan {
     std::string group;
@@ -43,6 +42,7 @@ Result<Plan> plan_of(std::span<char*> words) {
     const auto is_named = [&](const std::string& member) { return member == plan.name; };
     if (std::ranges::count_if(plan.members, is_named) != 1)
         return input_error("NAME is one of the members, once");
+    if (std::ranges::count(plan.members, kNotice) != 0) return input_error("no member is called -");
     return plan;
 }
 
@@ -95,38 +95,11 @@ Result<void> expect_all(const Plan& plan, const Member& member) {
     return peer_fault("the group has begun without some of its members");
 }
 
-Result<void> hear(Member& member, Board& board, const std::string& from, Coprocess& program) {
-    const auto message = HF_TRY(board.take(from));
-    if (!message) return {};
-    const group::Opened opened = HF_TRY(member.open(*message));
-    if (opened.skipped != 0) return peer_fault("the carrier has left out messages of a member");
-    std::string line = member.members().at(opened.from) + ' ';
-    for (const std::byte byte : opened.plain.bytes()) line += static_cast<char>(byte);
-    program.queue(line);
-    return {};
-}
-
-Result<void> converse(const Plan& plan, Board& board, Member& member) {
-    Coprocess program = HF_TRY(Coprocess::start(plan.program));
-    while (!program.has_ended()) {
-        for (const std::string& line : HF_TRY(program.turn(kTurnMs))) {
-            const auto sealed = HF_TRY(member.seal(std::as_bytes(std::span{line})));
-            HF_TRY(board.post(sealed));
-        }
-        for (const std::string& other : plan.members) {
-            if (other != plan.name && program.hears()) HF_TRY(hear(member, board, other, program));
-        }
-    }
-    const Ending ending = HF_TRY(program.wait());
-    if (ending.signalled || ending.value != 0) return input_error("the program has failed");
-    return {};
-}
-
 }  // namespace
 
 Result<void> group_verb(std::span<char*> words) {
     const Plan plan = HF_TRY(plan_of(words));
-    const Config config = HF_TRY(read_config(kConfigFile));
+    const Config config = HF_TRY(read_config());
     const auto policy = HF_TRY(PeerPolicy::create(config, plan.members));
     Board board = HF_TRY(Board::open(plan.group, plan.name));
     keystore::TpmWitness witness{HF_TRY(open_tpm())};
@@ -136,7 +109,9 @@ Result<void> group_verb(std::span<char*> words) {
                            : HF_TRY(join(plan, board, std::move(settings), *policy, witness));
     HF_TRY(expect_all(plan, member));
     log::info("group_formed", {{"group", plan.group}, {"members", plan.members.size()}});
-    return converse(plan, board, member);
+    return converse(board,
+                    group::Talk{std::move(member), config.group_pace, std::chrono::steady_clock::now()},
+                    plan.members, plan.program);
 }
 
 }  // namespace holdfast::agent

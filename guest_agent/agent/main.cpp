@@ -12,6 +12,7 @@
 
 #include "guest_agent/agent/blob_verb.hpp"
 #include "guest_agent/agent/boot.hpp"
+#include "guest_agent/agent/channel_verb.hpp"
 #include "guest_agent/agent/disk.hpp"
 #include "guest_agent/agent/group_verb.hpp"
 #include "guest_agent/agent/keystore_verb.hpp"
@@ -29,15 +30,20 @@ struct Verb {
     Result<void> (*run)(std::span<char*> words);
 };
 constexpr std::array kVerbs{Verb{"blob", blob_verb}, Verb{"keystore", keystore_verb},
-                            Verb{"secret", secret_verb}, Verb{"group", group_verb}};
+                            Verb{"secret", secret_verb}, Verb{"group", group_verb},
+                            Verb{"channel", channel_verb}};
 
 Result<void> serve(Place place) {
     // Keys are wiped after use; until then they are not swapped (guest_agent/crypto/key.hpp). What was never
     // touched needs no memory.
     if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
         log::warn("memory_not_locked", os_error("mlockall"));
-    Config config = HF_TRY(read_config(kConfigFile));
-    if (place == Place::FirstProcess && !config.disk.empty()) HF_TRY(open_disk(config));
+    Config config = HF_TRY(read_config());
+    if (place == Place::FirstProcess) {
+        if (!config.disk.empty()) HF_TRY(open_disk(config));
+        if (!config.verity.device.empty()) HF_TRY(open_verity(config));
+        if (!config.disk_root.empty()) return become_init(config.disk_root);
+    }
     const auto service = HF_TRY(Service::create(std::move(config), place));
     return service->run();
 }
@@ -86,6 +92,7 @@ int run(std::span<char*> words) {
                "       holdfast-agent keystore unseal FILE >SECRET\n"
                "       holdfast-agent secret get NAME >SECRET\n"
                "       holdfast-agent group GROUP NAME MEMBER... -- PROGRAM [ARGUMENT...]\n"
+               "       holdfast-agent channel listen|connect -- PROGRAM [ARGUMENT...]\n"
                "       holdfast-agent --version\n"
                "As the first process of an initramfs it takes no arguments.\n",
                stderr);

@@ -70,7 +70,11 @@ Digest256 PeerPolicy::digest() const {
 Result<void> PeerPolicy::judge(const Digest256& binding, const group::KeyPackage& package) {
     if (std::ranges::find(names_, package.name) == names_.end())
         return peer_fault("a member of a name that is not in the list");
-    const auto parts = HF_TRY(attest::decode_evidence(package.evidence));
+    return judge_evidence(binding, package.evidence, package.name);
+}
+
+Result<void> PeerPolicy::judge_evidence(const Digest256& binding, Bytes bytes, std::string_view name) const {
+    const auto parts = HF_TRY(attest::decode_evidence(bytes));
     const auto host = HF_TRY(attest::decode_host(parts.host));
     std::optional<attest::VtpmPart> vtpm;
     if (parts.vtpm) vtpm = HF_TRY(attest::decode_vtpm(*parts.vtpm));
@@ -84,7 +88,7 @@ Result<void> PeerPolicy::judge(const Digest256& binding, const group::KeyPackage
         .at = std::time(nullptr),
         .vtpm = vtpm ? &*vtpm : nullptr};
     (void)attest::verify_whole(evidence, policy_, findings);
-    if (!findings.is_accepted()) return refused(findings, package.name);
+    if (!findings.is_accepted()) return refused(findings, name);
     return {};
 }
 

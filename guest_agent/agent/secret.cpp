@@ -39,7 +39,7 @@ Result<void> secret_verb(std::span<char*> words) {
     if (words.size() != 2 || std::string_view{words[0]} != "get") {
         return input_error("usage: holdfast-agent secret get NAME");
     }
-    const Config config = HF_TRY(read_config(kConfigFile));
+    const Config config = HF_TRY(read_config());
     const SecretBuffer secret = HF_TRY(fetch_secret(config, words[1]));
     return write_output(secret.bytes());
 }

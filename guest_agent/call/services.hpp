@@ -17,6 +17,8 @@ namespace holdfast::agent::call {
 inline constexpr std::uint32_t kGuestPort = 1910;  ///< the agent listens: calls in
 inline constexpr std::uint32_t kHostPort = 1911;   ///< `holdfast agent serve` listens at PATH_1911: calls out
 inline constexpr std::uint32_t kBrokerPort = 1912;  ///< and at PATH_1912: bytes to and from a broker
+/// At PATH_1913 too: bytes to and from the same port of another guest, where an agent's channel listens.
+inline constexpr std::uint32_t kChannelPort = 1913;
 
 namespace guest_service {  ///< of the agent, for its host: hints and public facts only
 inline constexpr std::uint16_t kNumber = 1;
@@ -31,6 +33,7 @@ inline constexpr std::uint16_t kEcho = 1;
 inline constexpr std::uint16_t kGetBlob = 2;   ///< name -> bytes
 inline constexpr std::uint16_t kPutBlob = 3;   ///< name, bytes -> empty
 inline constexpr std::uint16_t kEvidence = 4;  ///< EvidenceAsk -> the file of `holdfast attest`
+inline constexpr std::uint16_t kDropBlob = 5;  ///< name -> empty, whether there was one or not
 }  // namespace host_service
 
 namespace refusal {

@@ -17,12 +17,17 @@ constexpr std::byte kChallenge{1};
 constexpr std::byte kEvidence{2};
 constexpr std::byte kAccept{3};
 constexpr std::byte kPayload{4};
+constexpr std::byte kRenew{5};  // of the client: challenge, evidence and accept follow
+/// What a server may have sent before it heard that the client renews.
+constexpr std::size_t kMaxEarly = 4U << 20;
 
+namespace wire {
 struct Head {
     Be<std::uint32_t> size;
     std::byte kind;
 };
 static_assert(sizeof(Head) == 5 && alignof(Head) == 1);
+}  // namespace wire
 
 attest::ChannelRole other(attest::ChannelRole role) noexcept {
     return role == attest::ChannelRole::Client ? attest::ChannelRole::Server : attest::ChannelRole::Client;
@@ -53,6 +58,11 @@ Result<void> Channel::attest(Deadline deadline) {
     fill_random(nonce);
     HF_TRY(put(kChallenge, nonce, deadline));
     const auto theirs = HF_TRY(get(kChallenge, kNonce, deadline));
+    return attest_by(nonce, theirs, deadline);
+}
+
+/// `theirs`: the peer's challenge; `nonce`: ours.
+Result<void> Channel::attest_by(std::span<const std::byte> nonce, Bytes theirs, Deadline deadline) {
     if (theirs.size() != kNonce) return peer_fault("a challenge of another size");
     const Digest256 ours = HF_TRY(binding_of(stream_.role(), theirs));
     const auto made = HF_TRY(appraisal_->make(ours));
@@ -76,15 +86,8 @@ Result<void> Channel::attest(Deadline deadline) {
     return {};
 }
 
-Result<void> Channel::attest_again(Deadline deadline) {
-    if (failed_) return *failed_;
-    const auto done = attest(deadline);
-    if (!done) failed_ = done.error();
-    return done;
-}
-
 Result<void> Channel::put(std::byte kind, Bytes body, Deadline deadline) {
-    const Head head{.size = static_cast<std::uint32_t>(body.size()), .kind = kind};
+    const wire::Head head{.size = Be<std::uint32_t>{static_cast<std::uint32_t>(body.size())}, .kind = kind};
     // Head and beginning in one record of TLS: a record of five bytes costs as much as one of thousands.
     std::array<std::byte, kFirstRecord> first;
     const std::size_t taken = std::min(body.size(), first.size() - sizeof head);
@@ -96,12 +99,17 @@ Result<void> Channel::put(std::byte kind, Bytes body, Deadline deadline) {
     return stream_.write(body.subspan(taken), deadline);
 }
 
-Result<std::size_t> Channel::get_head(std::byte kind, std::size_t most, Deadline deadline) {
-    Head head{};
+Result<Channel::Head> Channel::get_any_head(Deadline deadline) {
+    wire::Head head{};
     HF_TRY(stream_.read(std::as_writable_bytes(std::span{&head, 1}), deadline));
+    return Head{.size = head.size.get(), .kind = head.kind};
+}
+
+Result<std::size_t> Channel::get_head(std::byte kind, std::size_t most, Deadline deadline) {
+    const Head head = HF_TRY(get_any_head(deadline));
     if (head.kind != kind) return peer_fault("a message of a channel out of its turn");
-    if (head.size.get() > most) return peer_fault("a message of a channel that is too long");
-    return std::size_t{head.size.get()};
+    if (head.size > most) return peer_fault("a message of a channel that is too long");
+    return head.size;
 }
 
 Result<std::vector<std::byte>> Channel::get(std::byte kind, std::size_t most, Deadline deadline) {
@@ -116,27 +124,84 @@ Result<std::vector<std::byte>> Channel::get(std::byte kind, std::size_t most, De
     return body;
 }
 
-Result<void> Channel::send(Bytes payload, Deadline deadline) {
+Result<void> Channel::expect_usable() const {
     if (failed_) return *failed_;
-    if (payload.size() > kMaxPayload) return input_error("a message is too long");
     if (is_due()) return input_error("the evidence of this channel has expired: attest again");
+    return {};
+}
+
+Result<void> Channel::send(Bytes payload, Deadline deadline) {
+    HF_TRY(expect_usable());
+    if (payload.size() > kMaxPayload) return input_error("a message is too long");
     const auto sent = put(kPayload, payload, deadline);
     if (!sent) failed_ = sent.error();
     return sent;
 }
 
-Result<SecretBuffer> Channel::get_payload(Deadline deadline) {
-    SecretBuffer payload{HF_TRY(get_head(kPayload, kMaxPayload, deadline))};
+Result<SecretBuffer> Channel::get_payload(std::size_t size, Deadline deadline) {
+    if (size > kMaxPayload) return peer_fault("a message of a channel that is too long");
+    SecretBuffer payload{size};
     HF_TRY(stream_.read(payload.bytes(), deadline));
     return payload;
 }
 
+Result<std::optional<SecretBuffer>> Channel::take_next(Deadline deadline) {
+    const Head head = HF_TRY(get_any_head(deadline));
+    if (head.kind == kPayload) return HF_TRY(get_payload(head.size, deadline));
+    const bool is_renewal =
+        head.kind == kRenew && head.size == 0 && stream_.role() == attest::ChannelRole::Server;
+    if (!is_renewal) return peer_fault("a message of a channel out of its turn");
+    HF_TRY(attest(deadline));
+    return std::nullopt;
+}
+
+Result<std::optional<SecretBuffer>> Channel::take(Deadline deadline) {
+    HF_TRY(expect_usable());
+    if (!early_.empty()) {
+        SecretBuffer payload = std::move(early_.front());
+        early_.pop_front();
+        return payload;
+    }
+    auto taken = take_next(deadline);
+    if (!taken) failed_ = taken.error();
+    return taken;
+}
+
 Result<SecretBuffer> Channel::receive(Deadline deadline) {
-    if (failed_) return *failed_;
-    if (is_due()) return input_error("the evidence of this channel has expired: attest again");
-    auto payload = get_payload(deadline);
-    if (!payload) failed_ = payload.error();
-    return payload;
+    for (;;) {
+        if (auto payload = HF_TRY(take(deadline))) return std::move(*payload);
+    }
+}
+
+/// Up to the server's challenge, which it sends once it has heard of our renewal.
+Result<std::size_t> Channel::let_early_come(Deadline deadline) {
+    std::size_t early = 0;
+    for (;;) {
+        const Head head = HF_TRY(get_any_head(deadline));
+        if (head.kind == kChallenge) return head.size;
+        if (head.kind != kPayload) return peer_fault("a message of a channel out of its turn");
+        early += head.size + 1;  // even empty ones need room
+        if (early > kMaxEarly) return peer_fault("the server does not answer the client's renewal");
+        early_.push_back(HF_TRY(get_payload(head.size, deadline)));
+    }
+}
+
+Result<void> Channel::renew(Deadline deadline) {
+    HF_TRY(expect_usable());
+    const auto renewed = [&]() -> Result<void> {
+        if (stream_.role() != attest::ChannelRole::Client) return input_error("the client renews");
+        std::array<std::byte, kNonce> nonce{};
+        fill_random(nonce);
+        HF_TRY(put(kRenew, {}, deadline));
+        HF_TRY(put(kChallenge, nonce, deadline));
+        const std::size_t size = HF_TRY(let_early_come(deadline));
+        if (size != kNonce) return peer_fault("a challenge of another size");
+        std::array<std::byte, kNonce> theirs{};
+        HF_TRY(stream_.read(theirs, deadline));
+        return attest_by(nonce, theirs, deadline);
+    }();
+    if (!renewed) failed_ = renewed.error();
+    return renewed;
 }
 
 }  // namespace holdfast::agent::channel

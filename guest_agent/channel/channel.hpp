@@ -5,6 +5,7 @@
 // 2026, CVE-2026-33697).
 #pragma once
 
+#include <deque>
 #include <functional>
 
 #include "guest_agent/channel/tls.hpp"
@@ -33,8 +34,15 @@ public:
                                   Deadline deadline);
     Result<void> send(Bytes payload, Deadline deadline);
     Result<SecretBuffer> receive(Deadline deadline);
-    /// Both sides call it at the same place of their conversation.
-    Result<void> attest_again(Deadline deadline);
+    /// The next message. None: the client asked for fresh evidence, and both sides have shown some.
+    Result<std::optional<SecretBuffer>> take(Deadline deadline);
+    /// Whether there is something to take; the socket becomes readable when there may be.
+    [[nodiscard]] bool is_readable() const noexcept { return !early_.empty() || stream_.is_readable(); }
+    [[nodiscard]] const UniqueFd& socket() const noexcept { return stream_.socket(); }
+    /// The client's, while the server sends and takes: fresh evidence both ways. What the server had sent
+    /// before it heard of it is there to take afterwards.
+    Result<void> renew(Deadline deadline);
+    [[nodiscard]] attest::ChannelRole role() const noexcept { return stream_.role(); }
     [[nodiscard]] bool is_due() const noexcept { return std::chrono::steady_clock::now() >= expires_; }
     [[nodiscard]] Bytes peer_key() const noexcept { return stream_.peer_key(); }
 
@@ -42,15 +50,25 @@ private:
     Channel(TlsStream stream, Bytes own_key, const Appraisal& appraisal) noexcept
         : stream_{std::move(stream)}, own_key_{own_key.begin(), own_key.end()}, appraisal_{&appraisal} {}
     Result<void> attest(Deadline deadline);
+    Result<void> attest_by(std::span<const std::byte> nonce, Bytes theirs, Deadline deadline);
     Result<Digest256> binding_of(attest::ChannelRole maker, Bytes nonce) const;
     Result<void> put(std::byte kind, Bytes body, Deadline deadline);
+    struct Head {
+        std::size_t size = 0;
+        std::byte kind{};
+    };
     Result<std::size_t> get_head(std::byte kind, std::size_t most, Deadline deadline);
-    Result<SecretBuffer> get_payload(Deadline deadline);
+    Result<Head> get_any_head(Deadline deadline);
+    Result<SecretBuffer> get_payload(std::size_t size, Deadline deadline);
+    Result<void> expect_usable() const;
+    Result<std::optional<SecretBuffer>> take_next(Deadline deadline);
+    Result<std::size_t> let_early_come(Deadline deadline);
     Result<std::vector<std::byte>> get(std::byte kind, std::size_t most, Deadline deadline);
     TlsStream stream_;
     std::vector<std::byte> own_key_;
     const Appraisal* appraisal_;
     Deadline expires_{};
+    std::deque<SecretBuffer> early_;  ///< came while we renewed
     std::optional<Error> failed_;
 };
 

@@ -162,6 +162,12 @@ void TlsStream::close(Deadline deadline) {
         drive([this] { return SSL_shutdown(ssl_.get()) >= 0 ? 1 : -1; }, deadline, "the other side is gone"));
 }
 
+bool TlsStream::is_readable() const noexcept {
+    if (SSL_has_pending(ssl_.get()) == 1) return true;
+    pollfd entry{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&entry, 1, 0) > 0;
+}
+
 Result<void> TlsStream::read(std::span<std::byte> out, Deadline deadline) {
     while (!out.empty()) {
         const int most = static_cast<int>(std::min(out.size(), kMaxPiece));

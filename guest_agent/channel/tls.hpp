@@ -69,6 +69,9 @@ public:
     /// Tells the other side that nothing follows, if it can be told in time.
     void close(Deadline deadline);
     [[nodiscard]] attest::ChannelRole role() const noexcept { return role_; }
+    /// Whether something has come: enough of it for read(), or not.
+    [[nodiscard]] bool is_readable() const noexcept;
+    [[nodiscard]] const UniqueFd& socket() const noexcept { return socket_; }
     /// SubjectPublicKeyInfo of what the peer has shown and proved; empty where it need not show any.
     [[nodiscard]] Bytes peer_key() const noexcept { return peer_key_; }
     [[nodiscard]] Result<std::array<std::byte, attest::kExporterBytes>> exporter() const;

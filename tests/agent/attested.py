@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 from vm import DEADLINE, HOLDFAST, cli
 
@@ -78,7 +79,7 @@ def decisions(name):
 
 
 def encrypted_disk(name, files):
-    """As docs/agent.md has it, with these files on it: {path: text}. Returns its key."""
+    """As docs/agent.md has it, with these files on it: {path: text, or bytes of a program}. Returns its key."""
     key = os.urandom(32)
     with open(f"{name}.key", "wb") as file:
         file.write(key)
@@ -88,9 +89,11 @@ def encrypted_disk(name, files):
     shell(f"cryptsetup luksFormat --batch-mode --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 {name} {name}.key")
     shell(f"cryptsetup open --key-file {name}.key {name} {mapped}")
     shell(f"mke2fs -q -t ext4 /dev/mapper/{mapped} && mkdir {mapped} && mount /dev/mapper/{mapped} {mapped}")
-    for path, text in files.items():
-        with open(f"{mapped}/{path}", "w") as file:
-            file.write(text)
+    for path, content in files.items():
+        where = Path(mapped) / path
+        where.parent.mkdir(exist_ok=True)
+        where.write_bytes(content if isinstance(content, bytes) else content.encode())
+        where.chmod(0o755 if isinstance(content, bytes) else 0o644)
     shell(f"umount {mapped} && rmdir {mapped} && cryptsetup close {mapped}")
     return key
 

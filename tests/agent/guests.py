@@ -12,7 +12,7 @@ sys.path.insert(0, str(TREE / "tests/host"))
 import in_emulated_host
 
 HOST_SECONDS = 900
-PROGRAMS = ["qemu-system-x86_64", "busybox", "xz", "zstd", "lz4", "mke2fs", "cryptsetup", "openssl", "swtpm"]
+PROGRAMS = ["qemu-system-x86_64", "busybox", "xz", "zstd", "lz4", "mke2fs", "cryptsetup", "veritysetup", "openssl", "swtpm"]
 
 
 def run(holdfast, script, more_programs, *more_python, arguments=(), options=()):

@@ -80,6 +80,11 @@ BEGIN {
             if ((getline line) <= 0) exit 1
             # "NAME ROUND NUMBERS": one may be a round ahead of the others.
             split(line, word, " ")
+            # "- NAME": that member has ended. Only who has said all that is needed of it may.
+            if (word[1] == "-") {
+                if (!((round, word[2]) in said)) exit 1
+                continue
+            }
             note(word[1], word[2], substr(line, length(word[1]) + length(word[2]) + 3))
         }
         add_up(round, total)

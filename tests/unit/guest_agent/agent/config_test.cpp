@@ -12,6 +12,8 @@ TEST(AgentConfig, WhatIsNotSaidHasItsDefault) {
     EXPECT_TRUE(config->program.empty() && config->disk.empty() && config->broker_keys.empty());
     EXPECT_TRUE(config->power_off && config->serve_host);
     EXPECT_FALSE(config->peer_software_tpm);
+    EXPECT_EQ(config->group_pace.rotation, std::chrono::seconds{300});
+    EXPECT_EQ(config->group_pace.patience, std::chrono::seconds{60});
 }
 
 TEST(AgentConfig, EachKeyIsTakenAndListsGrow) {
@@ -33,11 +35,41 @@ TEST(AgentConfig, EachKeyIsTakenAndListsGrow) {
 }
 
 TEST(AgentConfig, WhatIsNotUnderstoodIsAnError) {
-    for (const char* const wrong : {"program", "program = app", "unknown = 1", "at-end = never",
-                                    "calls-in = maybe", "disk = vda", "disk = /dev/vda", "broker-key = 12",
-                                    "broker-key = zz", "peer-host = 0", "peer-software-tpm = 1"}) {
+    for (const char* const wrong :
+         {"program", "program = app", "unknown = 1", "at-end = never", "calls-in = maybe", "disk = vda",
+          "disk = /dev/vda", "broker-key = 12", "broker-key = zz", "peer-host = 0", "peer-software-tpm = 1",
+          "group-rotation = 0", "group-patience = soon", "group-patience = 86401", "disk-root = /sbin/init",
+          "verity = /dev/vdb", "verity-root = 12", "verity-blocks = 0", "verity-other = 1"}) {
         EXPECT_FALSE(parse_config(wrong)) << wrong;
     }
+}
+
+TEST(AgentConfig, ReadOnlyDataHaveARootHashAndAPlace) {
+    const std::string root(64, 'b');
+    const std::string all =
+        "verity = /dev/vdb\nverity-mount = /models\nverity-blocks = 4096\nverity-root = " + root;
+    const auto config = parse_config(all);
+    ASSERT_TRUE(config) << config.error().what;
+    EXPECT_EQ(config->verity.device + config->verity.mount, "/dev/vdb/models");
+    EXPECT_EQ(config->verity.blocks, 4096U);
+    EXPECT_EQ(config->verity.root, root);
+    EXPECT_FALSE(parse_config(all.substr(0, all.rfind('\n'))));
+}
+
+TEST(AgentConfig, ARootOnTheDiskHasTheProgram) {
+    const std::string disk = "disk = /dev/vda\ndisk-secret = data\ndisk-root = /sbin/init\n";
+    const auto config = parse_config(disk);
+    ASSERT_TRUE(config) << config.error().what;
+    EXPECT_EQ(config->disk_root, "/sbin/init");
+    EXPECT_FALSE(parse_config(disk + "program = /bin/app\n"));
+    EXPECT_FALSE(parse_config(disk + "disk-mount = /data\n"));
+}
+
+TEST(AgentConfig, AGroupHasItsPace) {
+    const auto config = parse_config("group-rotation = 5\ngroup-patience = 86400\n");
+    ASSERT_TRUE(config);
+    EXPECT_EQ(config->group_pace.rotation, std::chrono::seconds{5});
+    EXPECT_EQ(config->group_pace.patience, std::chrono::hours{24});
 }
 
 }  // namespace

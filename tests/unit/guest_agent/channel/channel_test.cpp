@@ -141,7 +141,7 @@ TEST_F(Channels, ReflectionIsFoundOut) {
     EXPECT_FALSE(near.get());
 }
 
-TEST_F(Channels, AttestAgainUsesFreshChallenges) {
+TEST_F(Channels, RenewalUsesFreshChallengesAndLosesNothing) {
     std::vector<Digest256> bindings;
     Appraisal watched = machine.appraisal();
     const auto make = watched.make;
@@ -151,14 +151,42 @@ TEST_F(Channels, AttestAgainUsesFreshChallenges) {
     };
     auto [near, far] = meet(watched, trusting);
     ASSERT_TRUE(near && far);
-    auto again =
-        std::async(std::launch::async, [&peer = *far] { return peer.attest_again(soon()).has_value(); });
-    EXPECT_TRUE(near->attest_again(soon()));
-    EXPECT_TRUE(again.get());
+    ASSERT_TRUE(far->send(text("sent before"), soon()));
+    auto again = std::async(std::launch::async, [&peer = *far] { return peer.take(soon()); });
+    EXPECT_TRUE(near->renew(soon()));
+    const auto taken = again.get();
+    EXPECT_TRUE(taken && !*taken);
     ASSERT_EQ(bindings.size(), 2U);
     EXPECT_NE(bindings[0], bindings[1]);
+    EXPECT_TRUE(near->is_readable());
+    EXPECT_TRUE(std::ranges::equal(near->receive(soon())->bytes(), text("sent before")));
     ASSERT_TRUE(near->send(text("x"), soon()));
     EXPECT_TRUE(far->receive(soon()));
+}
+
+TEST_F(Channels, RenewalWithoutEvidenceEndsTheChannel) {
+    bool lies = false;
+    const Machine other;
+    Appraisal liar = machine.appraisal();
+    liar.make = [&](const Digest256& binding) {
+        return lies ? other.appraisal().make(binding) : machine.appraisal().make(binding);
+    };
+    auto [near, far] = meet(liar, trusting);
+    ASSERT_TRUE(near && far);
+    lies = true;
+    auto again = std::async(std::launch::async, [peer = std::move(far)]() mutable {
+        Channel own = std::move(*peer);  // and closes it, so that the other does not wait
+        const bool is_taken = own.take(soon()).has_value();
+        return is_taken || own.send(text("x"), soon()).has_value();
+    });
+    EXPECT_FALSE(near->renew(soon()));
+    EXPECT_FALSE(again.get());
+}
+
+TEST_F(Channels, AServerCannotAskForARenewal) {
+    auto [near, far] = meet(trusting, trusting);
+    ASSERT_TRUE(near && far);
+    EXPECT_FALSE(far->renew(soon()));
 }
 
 TEST_F(Channels, ExpiredEvidenceStopsTheChannelUntilItIsRenewed) {

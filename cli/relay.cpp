@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/broker_relay.hpp"
+#include "cli/relay.hpp"
 
 #include <array>
+#include <cerrno>
 
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "cli/guest_port.hpp"
 #include "cli/inet_address.hpp"
+#include "guest_agent/call/services.hpp"
 
 namespace holdfast::cli {
 namespace {
@@ -33,6 +36,18 @@ Result<bool> carry_some(const UniqueFd& from, const UniqueFd& to) {
     return true;
 }
 
+Result<void> carry(const UniqueFd& guest, const UniqueFd& other, int most_silence_ms) {
+    for (;;) {
+        std::array both{pollfd{.fd = guest.get(), .events = POLLIN, .revents = 0},
+                        pollfd{.fd = other.get(), .events = POLLIN, .revents = 0}};
+        const int ready = ::poll(both.data(), both.size(), most_silence_ms);
+        if (ready < 0) return os_error("poll");
+        if (ready == 0) return Error{Fault::Os, ETIMEDOUT, "wait for a guest and its other side"};
+        if (both[0].revents != 0 && !HF_TRY(carry_some(guest, other))) return {};
+        if (both[1].revents != 0 && !HF_TRY(carry_some(other, guest))) return {};
+    }
+}
+
 }  // namespace
 
 Result<void> carry_to_broker(const UniqueFd& guest, sockaddr_in broker) {
@@ -41,15 +56,14 @@ Result<void> carry_to_broker(const UniqueFd& guest, sockaddr_in broker) {
     HF_TRY(bound_sends(socket));
     HF_TRY(bound_sends(guest));
     if (::connect(socket.get(), generic(broker), sizeof broker) < 0) return os_error("connect to the broker");
-    for (;;) {
-        std::array both{pollfd{.fd = guest.get(), .events = POLLIN, .revents = 0},
-                        pollfd{.fd = socket.get(), .events = POLLIN, .revents = 0}};
-        const int ready = ::poll(both.data(), both.size(), kMostSilenceMs);
-        if (ready < 0) return os_error("poll");
-        if (ready == 0) return Error{Fault::Os, ETIMEDOUT, "wait for guest and broker"};
-        if (both[0].revents != 0 && !HF_TRY(carry_some(guest, socket))) return {};
-        if (both[1].revents != 0 && !HF_TRY(carry_some(socket, guest))) return {};
-    }
+    return carry(guest, socket, kMostSilenceMs);
+}
+
+Result<void> carry_to_guest(const UniqueFd& guest, const std::string& vsock) {
+    const UniqueFd socket = HF_TRY(connect_guest(vsock, agent::call::kChannelPort));
+    HF_TRY(bound_sends(socket));
+    HF_TRY(bound_sends(guest));
+    return carry(guest, socket, -1);
 }
 
 }  // namespace holdfast::cli

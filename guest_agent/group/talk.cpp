@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guest_agent/group/talk.hpp"
+
+#include <algorithm>
+
+namespace holdfast::agent::group {
+namespace {
+
+/// Messages of one epoch, all members together: their carrier keeps them until all have entered the next one,
+/// and keeps so many blobs at most (cli/agent_serve.cpp: 1024, of two epochs).
+constexpr std::size_t kMessagesOfEpoch = 400;
+
+bool is_message(Bytes bytes) { return !bytes.empty() && bytes.front() == std::byte{5}; }
+bool is_commit(Bytes bytes) { return !bytes.empty() && bytes.front() == std::byte{2}; }
+
+}  // namespace
+
+Talk::Talk(Member member, Pace pace, Moment now)
+    : member_{std::move(member)}, pace_{pace}, epoch_since_{now} {
+    for (auto& [id, name] : member_.members()) {
+        if (id != member_.id()) peers_.emplace(id, Peer{.name = name, .held = std::nullopt});
+    }
+    posts_.push_back(member_.ready());
+}
+
+Result<void> Talk::post_sealed(std::byte kind, Bytes line) {
+    SecretBuffer plain{line.size() + 1};
+    plain.bytes().front() = kind;
+    std::ranges::copy(line, plain.bytes().begin() + 1);
+    posts_.push_back(HF_TRY(member_.seal(plain.bytes())));
+    ++posted_;
+    return {};
+}
+
+Result<void> Talk::say_goodbye() {
+    HF_TRY(post_sealed(kGoodbye, {}));
+    is_over_ = true;
+    return {};
+}
+
+Talk::Peers::iterator Talk::find(std::string_view name) {
+    return std::ranges::find(peers_, name,
+                             [](const auto& peer) { return std::string_view{peer.second.name}; });
+}
+
+bool Talk::hears(std::string_view name) const {
+    return std::ranges::any_of(
+        peers_, [name](const auto& peer) { return peer.second.name == name && !peer.second.held; });
+}
+
+bool Talk::is_ready(MemberId id) const { return std::ranges::count(member_.missing(), id) == 0; }
+
+bool Talk::have_all_entered() const {
+    return std::ranges::all_of(peers_, [this](const auto& peer) { return is_ready(peer.first); });
+}
+
+Result<std::optional<Talk::Event>> Talk::hear(std::string_view name, Bytes message) {
+    const auto peer = find(name);
+    if (peer == peers_.end()) return peer_fault("a message of nobody else in the group");
+    if (is_message(message) && !peer->second.is_closed) return open(peer, message);
+    HF_TRY(hear_control(peer->second, message));
+    return std::nullopt;
+}
+
+Result<std::optional<Talk::Event>> Talk::open(Peers::iterator peer, Bytes message) {
+    const Opened opened = HF_TRY(member_.open(message));
+    // What one member has posted is no word of another.
+    if (opened.from != peer->first) return peer_fault("a message of another member than it is said to be of");
+    if (opened.skipped != 0) return peer_fault("the carrier has left out messages of a member");
+    if (opened.plain.bytes().empty()) return peer_fault("a message that says nothing");
+    const Bytes rest = opened.plain.bytes().subspan(1);
+    switch (opened.plain.bytes().front()) {
+        case kLine: {
+            SecretBuffer line{rest.size()};
+            std::ranges::copy(rest, line.bytes().begin());
+            return Event{.kind = Kind::Line, .name = peer->second.name, .line = std::move(line)};
+        }
+        case kClose: peer->second.is_closed = true; return std::nullopt;
+        case kGoodbye: {
+            Event event{.kind = Kind::Left, .name = peer->second.name, .line = {}};
+            gone_.insert(peer->first);
+            peers_.erase(peer);
+            return event;
+        }
+        default: return peer_fault("a message of a kind that is not known");
+    }
+}
+
+/// A member that has closed goes on with a commit, or with what belongs to the epoch that it has entered
+/// already: that waits until we are there too.
+Result<void> Talk::hear_control(Peer& peer, Bytes message) {
+    if (peer.is_closed) {
+        peer.held.emplace(message.begin(), message.end());
+        return {};
+    }
+    if (is_commit(message)) {
+        // A commit that did not count, because another one did.
+        if (HF_TRY(decode_commit(message)).epoch < member_.epoch()) return {};
+        return peer_fault("a commit of a member that has not closed the epoch");
+    }
+    HF_TRY(member_.receive(message));
+    return {};
+}
+
+/// The commit that ends this epoch, once all who will be in the next one have closed. Where several were
+/// made, of the first in the roster.
+std::optional<std::vector<std::byte>> Talk::due_commit() const {
+    std::map<MemberId, const std::vector<std::byte>*> made;
+    if (own_commit_) made.emplace(member_.id(), &*own_commit_);
+    for (const auto& [id, peer] : peers_) {
+        if (peer.held && is_commit(*peer.held)) made.emplace(id, &*peer.held);
+    }
+    for (const auto& [id, bytes] : made) {
+        const auto commit = decode_commit(*bytes);
+        if (!commit || commit->epoch != member_.epoch()) continue;
+        const bool have_closed = std::ranges::all_of(peers_, [&commit](const auto& peer) {
+            return peer.second.is_closed || std::ranges::binary_search(commit->removed, peer.first);
+        });
+        if (have_closed) return *bytes;
+    }
+    return std::nullopt;
+}
+
+Result<std::vector<Talk::Event>> Talk::enter(Bytes commit, Moment now) {
+    std::vector<Event> events;
+    const Outcome outcome = HF_TRY(member_.receive(commit));
+    if (outcome == Outcome::Removed) {
+        is_over_ = true;
+        return peer_fault("the others have left this guest out of the group: for longer than their patience "
+                          "they have heard nothing of it");
+    }
+    if (outcome != Outcome::NewEpoch) return peer_fault("a commit that begins no epoch");
+    posts_.push_back(member_.ready());
+    posted_ = 0;
+    own_commit_.reset();
+    is_closed_ = false;
+    epoch_since_ = now;
+    gone_.clear();
+    const auto members = member_.members();
+    for (auto peer = peers_.begin(); peer != peers_.end();) {
+        if (members.contains(peer->first)) {
+            ++peer;
+            continue;
+        }
+        events.push_back({.kind = Kind::LeftOut, .name = peer->second.name, .line = {}});
+        peer = peers_.erase(peer);
+    }
+    for (auto& [id, peer] : peers_) {
+        peer.is_closed = false;
+        const auto held = std::exchange(peer.held, std::nullopt);
+        if (held) HF_TRY(hear_control(peer, *held));
+    }
+    return events;
+}
+
+Result<void> Talk::close_if_due(Moment now) {
+    if (is_closed_ || is_alone()) return {};
+    const bool is_late = now - epoch_since_ >= pace_.rotation;
+    const bool is_much = posted_ * (peers_.size() + 1) >= kMessagesOfEpoch;
+    const bool does_another =
+        std::ranges::any_of(peers_, [](const auto& peer) { return peer.second.is_closed; });
+    if (!is_late && !is_much && !does_another && gone_.empty()) return {};
+    HF_TRY(post_sealed(kClose, {}));
+    is_closed_ = true;
+    closed_since_ = now;
+    return {};
+}
+
+Result<void> Talk::commit_if_due(Moment now) {
+    if (!is_closed_ || own_commit_) return {};
+    const auto rank = std::ranges::count_if(peers_, [this](const auto& p) { return p.first < member_.id(); });
+    const auto waited = now - closed_since_;
+    // Somebody else has committed, and who is to be there too has not closed: only the carrier can do that.
+    if (waited > pace_.patience * (peers_.size() + 3)) {
+        return peer_fault("the group does not go on: its carrier keeps messages back");
+    }
+    if (std::ranges::any_of(peers_, [](const auto& p) { return p.second.held && is_commit(*p.second.held); }))
+        return {};
+    std::vector<MemberId> leaving{gone_.begin(), gone_.end()};
+    const auto stays = [this, rank](const auto& peer) {
+        return peer.second.is_closed && is_ready(peer.first) && (rank == 0 || peer.first > member_.id());
+    };
+    for (const auto& peer : peers_) {
+        if (!stays(peer)) leaving.push_back(peer.first);
+    }
+    const bool is_all_well = rank == 0 && leaving.size() == gone_.size();
+    if (!is_all_well && waited <= pace_.patience * (rank + 1)) return {};
+    own_commit_ = HF_TRY(member_.commit(leaving, {})).commit;
+    posts_.push_back(*own_commit_);
+    return {};
+}
+
+Result<std::vector<Talk::Event>> Talk::turn(Moment now) {
+    std::vector<Event> events;
+    if (is_over_) return events;
+    if (const auto commit = due_commit()) events = HF_TRY(enter(*commit, now));
+    HF_TRY(close_if_due(now));
+    HF_TRY(commit_if_due(now));
+    return events;
+}
+
+}  // namespace holdfast::agent::group

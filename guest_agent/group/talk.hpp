@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// A group while it lives: lines from each to all, a new epoch on a timer, after many messages and when
+// somebody goes, and no waiting for ever for somebody who is silent.
+//
+// Each member's messages are read in the order in which it posted them; nobody orders those of different
+// members. So an epoch ends in four steps: each member says that it closes (as soon as its timer is due or
+// another one closes) and says nothing behind that; the first in the roster that has heard all others close
+// commits; each that has heard all close who stay enters the next epoch; and says there that it is ready. No
+// line falls between two epochs. Who has not closed within the patience of the others is left out by the
+// commit; where the one who should commit does not, the next one in the roster does. Two commits for one
+// epoch split the group, which the members' readies show.
+#pragma once
+
+#include "guest_agent/group/member.hpp"
+#include "guest_agent/group/pace.hpp"
+
+namespace holdfast::agent::group {
+
+/// One thread. After an error nothing more is said or heard.
+class Talk {
+public:
+    using Moment = std::chrono::steady_clock::time_point;
+    enum class Kind : std::uint8_t { Line, Left, LeftOut };
+    struct Event {
+        Kind kind;
+        std::string name;
+        SecretBuffer line;  ///< with Line
+    };
+
+    Talk(Member member, Pace pace, Moment now);
+
+    /// Whether lines may be said now: while an epoch ends, and after a goodbye, not.
+    [[nodiscard]] bool may_say() const noexcept { return !is_closed_ && !is_over_; }
+    Result<void> say(Bytes line) { return post_sealed(kLine, line); }
+    /// So that nobody waits for us. Only while may_say().
+    Result<void> say_goodbye();
+
+    /// Whether to read on in what that member has posted. Who is asked for nothing more is not a member.
+    [[nodiscard]] bool hears(std::string_view name) const;
+    /// Its next message.
+    Result<std::optional<Event>> hear(std::string_view name, Bytes message);
+    /// After all that there was to hear was heard. Who was left out: here.
+    Result<std::vector<Event>> turn(Moment now);
+    /// What there is to post since the last call, in order.
+    [[nodiscard]] std::vector<std::vector<std::byte>> take_posts() { return std::exchange(posts_, {}); }
+
+    [[nodiscard]] std::uint64_t epoch() const noexcept { return member_.epoch(); }
+    /// All are in this epoch: nobody needs what was posted before the last post of the one before.
+    [[nodiscard]] bool have_all_entered() const;
+    [[nodiscard]] bool is_alone() const noexcept { return peers_.empty(); }
+
+private:
+    static constexpr std::byte kLine{1};
+    static constexpr std::byte kClose{2};
+    static constexpr std::byte kGoodbye{3};
+    struct Peer {
+        std::string name;
+        bool is_closed = false;                      ///< has said all of this epoch
+        std::optional<std::vector<std::byte>> held;  ///< a commit, or of the next epoch
+    };
+    using Peers = std::map<MemberId, Peer>;
+
+    Result<void> post_sealed(std::byte kind, Bytes line);
+    [[nodiscard]] Peers::iterator find(std::string_view name);
+    Result<std::optional<Event>> open(Peers::iterator peer, Bytes message);
+    Result<void> hear_control(Peer& peer, Bytes message);
+    [[nodiscard]] std::optional<std::vector<std::byte>> due_commit() const;
+    Result<std::vector<Event>> enter(Bytes commit, Moment now);
+    [[nodiscard]] bool is_ready(MemberId id) const;
+    Result<void> close_if_due(Moment now);
+    Result<void> commit_if_due(Moment now);
+
+    Member member_;
+    Pace pace_;
+    Peers peers_;              ///< who is there and has not said goodbye
+    std::set<MemberId> gone_;  ///< who has, and is in the roster until the next commit
+    std::vector<std::vector<std::byte>> posts_;
+    std::size_t posted_ = 0;  ///< in this epoch
+    std::optional<std::vector<std::byte>> own_commit_;
+    bool is_closed_ = false;
+    bool is_over_ = false;
+    Moment epoch_since_;
+    Moment closed_since_{};
+};
+
+}  // namespace holdfast::agent::group

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guest_agent/agent/exchange.hpp"
+
+#include <gtest/gtest.h>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <future>
+
+#include "guest_agent/crypto/keys.hpp"
+#include "sys/socket.hpp"
+
+namespace holdfast::agent {
+namespace {
+
+using channel::Appraisal;
+using channel::Channel;
+using channel::Deadline;
+using channel::TlsIdentity;
+using channel::TlsStream;
+
+Deadline soon() { return std::chrono::steady_clock::now() + std::chrono::seconds{20}; }
+
+class Exchanges : public testing::Test {
+protected:
+    static void SetUpTestSuite() { std::signal(SIGPIPE, SIG_IGN); }
+    /// Both programs to their ends, the listening side's first. `renewal`: of the client.
+    std::pair<Result<void>, Result<void>> run(const std::string& listens, const std::string& connects,
+                                              std::chrono::seconds renewal = std::chrono::seconds{1000}) {
+        auto [one, other] = *socket_pair(SOCK_STREAM);
+        auto far = std::async(std::launch::async, [&, wire = std::move(other)]() mutable {
+            return serve(std::move(wire), listens);
+        });
+        auto near = connect(std::move(one), connects, renewal);
+        return {far.get(), near};
+    }
+    std::string read(const std::string& name) const {
+        std::ifstream file{folder + "/" + name};
+        return {std::istreambuf_iterator<char>{file}, {}};
+    }
+    std::string folder = [] {
+        std::string made = testing::TempDir() + "exchange-XXXXXX";
+        return std::string{::mkdtemp(made.data())};
+    }();
+
+private:
+    Result<void> serve(UniqueFd wire, const std::string& script) {
+        const TlsIdentity own = HF_TRY(TlsIdentity::create());
+        TlsStream stream = HF_TRY(TlsStream::accept(std::move(wire), own, soon()));
+        Channel channel = HF_TRY(Channel::create(std::move(stream), own, trusting, soon()));
+        return exchange(channel, {"/bin/sh", "-c", "cd " + folder + "; " + script}, std::chrono::seconds{0});
+    }
+    Result<void> connect(UniqueFd wire, const std::string& script, std::chrono::seconds renewal) {
+        const TlsIdentity own = HF_TRY(TlsIdentity::create());
+        TlsStream stream = HF_TRY(TlsStream::connect(std::move(wire), own, std::nullopt, soon()));
+        Channel channel = HF_TRY(Channel::create(std::move(stream), own, trusting, soon()));
+        return exchange(channel, {"/bin/sh", "-c", "cd " + folder + "; " + script}, renewal);
+    }
+    SigningKey machine = *make_signing_key();
+    Appraisal trusting{.make = [this](const Digest256& binding) -> Result<std::vector<std::byte>> {
+                           const auto signature = HF_TRY(sign(machine.secret, binding));
+                           return std::vector<std::byte>{signature.begin(), signature.end()};
+                       },
+                       .judge = [this](const Digest256& binding, Bytes evidence) -> Result<void> {
+                           if (is_signed(machine.shared, binding, evidence)) return {};
+                           return peer_fault("no evidence");
+                       },
+                       .context = {}};
+};
+
+TEST_F(Exchanges, EachProgramReadsWhatTheOtherWritesToItsEnd) {
+    const auto [far, near] =
+        run("read q; echo \"$q to you\"; exec >&-; cat >rest", "echo hello; exec >&-; cat >answer");
+    EXPECT_TRUE(far && near);
+    EXPECT_EQ(read("answer"), "hello to you\n");
+    EXPECT_EQ(read("rest"), "");
+}
+
+TEST_F(Exchanges, MuchGoesBothWaysAtOnceWhileEvidenceIsRenewed) {
+    const std::string script = "head -c 2000000 /dev/zero & exec >&-; cat | wc -c >";
+    const auto [far, near] = run(script + "far; wait", script + "near; wait", std::chrono::seconds{0});
+    ASSERT_TRUE(far) << far.error().what;
+    ASSERT_TRUE(near) << near.error().what;
+    EXPECT_EQ(read("far"), "2000000\n");
+    EXPECT_EQ(read("near"), "2000000\n");
+}
+
+TEST_F(Exchanges, ProgramThatDoesNotListenLosesNothingOfItsOwn) {
+    const auto [far, near] = run("echo said; exec <&-", "head -c 200000 /dev/zero; cat >heard");
+    EXPECT_TRUE(far && near);
+    EXPECT_EQ(read("heard"), "said\n");
+}
+
+TEST_F(Exchanges, ProgramThatFailsIsAnErrorOfItsSideAlone) {
+    const auto [far, near] = run("cat; exit 3", "echo x; exec >&-; cat >/dev/null");
+    EXPECT_FALSE(far);
+    EXPECT_TRUE(near);
+}
+
+}  // namespace
+}  // namespace holdfast::agent

@@ -27,6 +27,7 @@
 #include "sys/poller.hpp"
 #include "sys/rate.hpp"
 #include "sys/socket.hpp"
+#include "sys/thread.hpp"
 
 namespace holdfast::cli {
 namespace {
@@ -38,6 +39,7 @@ constexpr std::size_t kMaxBlobs = 1024;  ///< a guest must not fill the host's d
 constexpr std::size_t kMaxRelayed = 4;   ///< connections to the broker, or another guest, at a time
 /// Evidence keeps the host's TPM busy, which all VMs share: so many at once, then one a second.
 constexpr std::uint64_t kEvidenceBurst = 16;
+constexpr std::uint64_t kToldBurst = 20;  // then one a second
 
 /// Blobs of a guest as files of one folder. Names have no '/' and no dot in front (services.hpp).
 class BlobFolder {
@@ -168,14 +170,22 @@ public:
         if (!guest) return;
         const bool taken = carried_.take(std::move(guest), [this](const UniqueFd& socket) {
             const auto done = carry_(socket);
-            if (!done)
+            if (!done && may_tell())
                 print_error("holdfast: a connection to {} has ended: {}\n", where_, reason_of(done.error()));
         });
-        if (!taken)
+        if (!taken && may_tell())
             print_error("holdfast: the guest has {} connections to {} already\n", kMaxRelayed, where_);
     }
 
 private:
+    /// The guest decides how often a way fails.
+    bool may_tell() HF_EXCLUDES(lock_) {
+        const Lock hold{lock_};
+        return told_.take(1, TokenBucket::Clock::now()) != 0;
+    }
+
+    Mutex lock_;
+    TokenBucket told_ HF_GUARDED_BY(lock_){1, kToldBurst, TokenBucket::Clock::now()};
     Door door_;
     const char* where_;
     Carry carry_;

@@ -238,6 +238,9 @@ void VtpmHome::make_keys() const {
     make_directory(root_ + "/host");
     const std::string state = root_ + "/host/state.key";
     const std::string ca = root_ + "/host/ca.key";
+    // Two that make the first vTPMs at once: the second finds the first's keys, and does not replace them.
+    const UniqueFd lock{::open((root_ + "/host").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    if (!lock || ::flock(lock.get(), LOCK_EX) < 0) unusable(root_ + "/host", os_error("lock"));
     if (exists(state) && exists(ca) && exists(ca_certificate_path())) return;
     if (!list().empty())
         bad_keys(root_ + "/host", input_error("a key is missing, and there are vTPMs that need it"));

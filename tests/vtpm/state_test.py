@@ -76,6 +76,18 @@ class State(VtpmTest):
         (self.state / 'host/state.key').unlink()
         self.refused('0507', 'create', 'other')  # a new key would make `box` unreadable for ever
 
+    def test_the_first_ones_of_a_host_made_at_once_have_the_same_key(self):
+        shutil.rmtree(self.state)
+        names = [f'box{number}' for number in range(6)]
+        making = [subprocess.Popen([HOLDFAST, '--state-dir', self.state, 'vtpm', 'create', name], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE) for name in names]
+        for process in making:
+            said = process.communicate(timeout=DEADLINE)[1]
+            self.assertEqual(process.returncode, 0, said)
+        for name in names:
+            with self.serve(name=name):
+                self.boot().good(GET_RANDOM)
+
     def test_a_create_that_was_killed_leaves_nothing_in_the_way(self):
         half = self.state / 'vtpm/.other.new'
         half.mkdir()

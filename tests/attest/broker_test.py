@@ -51,9 +51,8 @@ class Client:
         return bytes.fromhex(self.ask('binding', role).split()[1])
 
     def end(self):
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            self.process.wait(DEADLINE)
+        self.process.stdin.close()
+        self.process.wait(DEADLINE)
         self.process.stdout.close()
 
 
@@ -183,6 +182,7 @@ class Broker(World):
             each.close()
         end = time.monotonic() + DEADLINE
         while (client := Client(self)).hello != 'connected anew':
+            client.end()
             self.assertLess(time.monotonic(), end)
         self.assertEqual(self.release(client, self.evidence_for(client.bound())), f'secret {SECRET.hex()}')
 

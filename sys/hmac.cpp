@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/hmac.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "sys/secret.hpp"
@@ -42,6 +43,25 @@ Digest256 HmacSha256::finish() noexcept {
     outer_.update(inside);
     wipe(inside);
     return outer_.finish();
+}
+
+void hkdf_expand(std::span<const std::byte> pseudo_random,
+                 std::initializer_list<std::span<const std::byte>> info, std::span<std::byte> out) {
+    check(out.size() <= std::size_t{255} * sizeof(Digest256), "too much of HKDF");
+    Digest256 block{};
+    std::size_t known = 0;
+    for (std::uint8_t counter = 1; !out.empty(); ++counter) {
+        HmacSha256 running{pseudo_random};
+        running.update(std::span{block}.first(known));
+        for (const auto part : info) running.update(part);
+        running.update(std::as_bytes(std::span{&counter, 1}));
+        block = running.finish();
+        known = block.size();
+        const std::size_t taken = std::min(out.size(), block.size());
+        std::memcpy(out.data(), block.data(), taken);
+        out = out.subspan(taken);
+    }
+    wipe(block);
 }
 
 }  // namespace holdfast

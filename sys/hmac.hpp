@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// HMAC-SHA-256 (RFC 2104), on the block function of sys/sha2.hpp: HMAC by EVP fetches an algorithm each time,
-// which costs more than the hash, and the first time starts the whole provider machinery.
+// HMAC-SHA-256 (RFC 2104) and the second half of HKDF (RFC 5869), on the block function of sys/sha2.hpp: HMAC
+// by EVP fetches an algorithm each time, which costs more than the hash, and the first time starts the whole
+// provider machinery.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 
 #include "sys/sha2.hpp"
@@ -24,5 +26,10 @@ private:
     Sha256 inner_;
     Sha256 outer_;
 };
+
+/// HKDF-Expand (§2.3): fills `out`, of at most 255 blocks of 32 bytes. The parts of `info` are one message.
+/// HKDF-Extract (§2.2) is an HMAC whose key is the salt.
+void hkdf_expand(std::span<const std::byte> pseudo_random,
+                 std::initializer_list<std::span<const std::byte>> info, std::span<std::byte> out);
 
 }  // namespace holdfast

@@ -10,12 +10,11 @@
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 
 #include "sys/free_with.hpp"
-#include "sys/sha2.hpp"
+#include "sys/hmac.hpp"
 #include "vtpm/tpm2/codec.hpp"
 
 namespace holdfast::attest {
@@ -78,11 +77,9 @@ Digest256 kdfe(Bytes z, std::string_view label, Bytes party_u, Bytes party_v) {
 }
 
 Digest256 hmac(Bytes key, Bytes bytes) {
-    Digest256 out{};
-    unsigned size = 0;
-    HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), raw(bytes), bytes.size(), room(out), &size);
-    check(size == out.size(), "HMAC-SHA-256 failed");
-    return out;
+    HmacSha256 running{key};
+    running.update(bytes);
+    return running.finish();
 }
 
 /// Part 1 §11.4.10.2.

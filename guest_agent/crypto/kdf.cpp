@@ -7,6 +7,7 @@
 #include "sys/wire/endian.hpp"
 
 namespace holdfast::agent {
+
 Digest256 hmac(Bytes key, std::initializer_list<Bytes> message) {
     HmacSha256 running{key};
     for (const Bytes part : message) running.update(part);
@@ -22,21 +23,7 @@ Key hkdf_extract(Bytes salt, std::initializer_list<Bytes> secret) {
 }
 
 void hkdf_expand(const Key& pseudo_random, std::initializer_list<Bytes> info, std::span<std::byte> out) {
-    check(out.size() <= std::size_t{255} * kKeyBytes, "too much of HKDF");
-    Digest256 block{};
-    std::size_t known = 0;
-    for (std::uint8_t counter = 1; !out.empty(); ++counter) {
-        HmacSha256 running{pseudo_random.bytes()};
-        running.update(Bytes{block}.first(known));
-        for (const Bytes part : info) running.update(part);
-        running.update(std::as_bytes(std::span{&counter, 1}));
-        block = running.finish();
-        known = block.size();
-        const std::size_t taken = std::min(out.size(), block.size());
-        std::memcpy(out.data(), block.data(), taken);
-        out = out.subspan(taken);
-    }
-    wipe(block);
+    holdfast::hkdf_expand(pseudo_random.bytes(), info, out);
 }
 
 Key hkdf_expand_key(const Key& pseudo_random, std::initializer_list<Bytes> info) {

@@ -52,21 +52,15 @@ const unsigned char* in(std::span<const std::byte> bytes) {
 }
 unsigned char* out(std::span<std::byte> bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
 
-/// HKDF-SHA256 (RFC 5869) of one block. An empty salt is as good as the zeros that the RFC asks for.
+/// HKDF-SHA256 (RFC 5869). An empty salt is as good as the zeros that the RFC asks for.
 void hkdf(const SecretBytes& secret, std::span<const std::byte> salt, std::span<const std::byte> info,
           SecretBytes& key) {
-    check(key.bytes().size() == sizeof(Digest256), "a key of one block of HKDF");
+    check(key.bytes().size() == kStateKeyBytes, "the size of a state's key");
     HmacSha256 extract{salt};
     extract.update(secret.bytes());
     Digest256 pseudo_random = extract.finish();
-    HmacSha256 expand{pseudo_random};
+    hkdf_expand(pseudo_random, {info}, key.bytes());
     wipe(pseudo_random);
-    expand.update(info);
-    constexpr std::byte kFirstBlock{1};
-    expand.update(std::span{&kFirstBlock, 1});
-    Digest256 block = expand.finish();
-    std::memcpy(key.bytes().data(), block.data(), block.size());
-    wipe(block);
 }
 
 constexpr const char* kForeign = "the state is not this vTPM's, was changed, or its key is another";

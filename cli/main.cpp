@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <new>
 
+#include <fmt/format.h>
+
 #include "cli/error.hpp"
 #include "cli/output.hpp"
 #include "cli/tree.hpp"

@@ -291,8 +291,12 @@ void scan() {
             kPages, kPages / 10, {.seal_after = std::chrono::milliseconds{0}, .suite = suite}};
         const auto order = visits_of(Pattern::Sequential, kPages, kPages);
         std::vector<double> times;
+        time_visits(sealed.memory(), order);
+        const Statistics before = sealed.pager->statistics();
         for (int turn = 0; turn < (g_quick ? 3 : 7); ++turn)
             times.push_back(time_visits(sealed.memory(), order));
+        const Statistics after = sealed.pager->statistics();
+        const auto visits = static_cast<double>(times.size() * kPages);
         auto single = visits_of(Pattern::Random, kPages, 4000, 9);
         const double alone = time_visits(sealed.memory(), single) * 1e6 / static_cast<double>(single.size());
         const double ours = median(times) * 1e6 / kPages;
@@ -307,6 +311,12 @@ void scan() {
         say(name + ".of_limit", limit.sum() / ours, "of the speed of its parts");
         say(name + ".of_limit_with_touch", (limit.sum() + limit.touch) / ours,
             "of its parts and the guest's touch");
+        say(name + ".faults", static_cast<double>(after.faults_sealed - before.faults_sealed) / visits * 1000,
+            "of a thousand pages, sealed");
+        say(name + ".grace", static_cast<double>(after.faults_grace - before.faults_grace) / visits * 1000,
+            "in grace");
+        say(name + ".raced", static_cast<double>(after.faults_raced - before.faults_raced) / visits * 1000,
+            "raced");
         say(name + ".single", alone, "us by single faults");
         say(name + ".times_single", alone / ours, "times as fast");
     }
@@ -352,6 +362,7 @@ void zipf() {
     const auto misses = static_cast<double>(after.faults_sealed - before.faults_sealed);
     const auto ratio = [&](double count) { return count / static_cast<double>(kVisits); };
     say("zipf.miss_ratio", ratio(misses), "");
+    say("zipf.opened", ratio(static_cast<double>(after.opened - before.opened)), "pages a visit");
     say("zipf.grace_ratio", ratio(static_cast<double>(after.faults_grace - before.faults_grace)), "");
     const auto simulated = [&](auto policy) {
         return ratio(static_cast<double>(policy(order, kVisits, kPages, kWindow)));

@@ -14,6 +14,11 @@ using Clock = std::chrono::steady_clock;
 // Pages that are opened before they are mapped with one call: who waits for the first waits for them.
 constexpr std::size_t kChunk = 32;
 
+/// The guest's touch would be a fault that opens it.
+bool is_closed(PageState state) noexcept {
+    return state == PageState::Free || state == PageState::Zero || state == PageState::Sealed;
+}
+
 /// Calls `visit(entries)` for each run of neighbouring pages.
 template <typename Entry, typename Visit>
 Result<void> for_each_run(std::span<const Entry> sorted, Visit visit) {
@@ -106,6 +111,7 @@ Pager::Plan Pager::plan(std::uint32_t page, Load& load) {
             claim(page, state, load);
             plan_ahead(page, load);
             if (state == PageState::Sealed) plan_neighbours(page, load);
+            streams_.open_beside(open_from(page, -1), open_from(page, 1));
             return Plan::Load;
         case PageState::ClearGrace:
             counters_.faults_grace.add();
@@ -144,16 +150,25 @@ void Pager::plan_ahead(std::uint32_t page, Load& load) {
         if (next < 0 || next >= pages_.size()) break;
         const auto candidate = static_cast<std::uint32_t>(next);
         const PageState state = pages_.state(candidate);
-        const bool closed =
-            state == PageState::Free || state == PageState::Zero || state == PageState::Sealed;
-        if (closed && !window_.reserve(1)) break;
+        if (is_closed(state) && !window_.reserve(1)) break;
         ++followed;
-        if (!closed) continue;
+        if (!is_closed(state)) continue;
         claim(candidate, state, load);
         counters_.ahead.add();
     }
     streams_.followed(followed);
     most_clear_ = std::max(most_clear_, window_.used());
+}
+
+/// How many pages in a row beside this one the guest will pass over without a fault.
+std::uint32_t Pager::open_from(std::uint32_t page, int direction) const {
+    std::uint32_t count = 0;
+    for (std::int64_t other = std::int64_t{page} + direction; count < Neighbours::kPages;
+         ++count, other += direction) {
+        if (other < 0 || other >= pages_.size() || is_closed(pages_.state(static_cast<std::uint32_t>(other))))
+            break;
+    }
+    return count;
 }
 
 /// Sealed pages beside it that left when it did, but for one that is left closed to see what that is worth.

@@ -113,6 +113,7 @@ private:
     Plan plan(std::uint32_t page, Load& load) HF_REQUIRES(lock_);
     void plan_ahead(std::uint32_t page, Load& load) HF_REQUIRES(lock_);
     void plan_neighbours(std::uint32_t page, Load& load) HF_REQUIRES(lock_);
+    [[nodiscard]] std::uint32_t open_from(std::uint32_t page, int direction) const HF_REQUIRES(lock_);
     void plan_cluster(std::uint32_t page, Load& load) HF_REQUIRES(lock_);
     void claim(std::uint32_t page, PageState from, Load& load) HF_REQUIRES(lock_);
     Result<void> bring_in(Worker& worker, std::span<Load::Entry> entries);

@@ -24,16 +24,27 @@ Streams::Advice Streams::on_fault(std::uint32_t page) noexcept {
             const std::int64_t steps = distance / stream.stride;
             if (steps > 0 && steps <= std::int64_t{stream.ahead} + 1) return go_on(stream, page, steps);
         }
-        if (distance != 0 && std::abs(distance) <= kMostStride && stream.ahead == 0) near = &stream;
+        if (stream.ahead > 0) continue;
+        const std::int32_t stride = stride_to(stream, distance);
+        if (stride != 0 && stride != distance && stride == stream.stride) return go_on(stream, page, 1);
+        if (stride != 0) near = &stream;
     }
     if (near != nullptr) {
-        near->stride = static_cast<std::int32_t>(std::int64_t{page} - near->last);
-        near->last = page;
-        near->used = clock_;
-        return {};
+        const std::int32_t stride = stride_to(*near, std::int64_t{page} - near->last);
+        *near = {.last = page, .stride = stride, .used = clock_};
+    } else {
+        near = oldest;
+        *near = {.last = page, .used = clock_};
     }
-    *oldest = {.last = page, .stride = 0, .ahead = 0, .used = clock_};
+    latest_ = near;
     return {};
+}
+
+/// The stride of a run that came from the stream's last page to one at this distance; 0: too far.
+std::int32_t Streams::stride_to(const Stream& stream, std::int64_t distance) noexcept {
+    if (distance == std::int64_t{stream.above} + 1) return 1;
+    if (-distance == std::int64_t{stream.below} + 1) return -1;
+    return std::abs(distance) <= kMostStride ? static_cast<std::int32_t>(distance) : 0;
 }
 
 /// Right behind what was opened ahead, all of it has been passed: look farther. Short of that, some of it was
@@ -44,13 +55,20 @@ Streams::Advice Streams::go_on(Stream& stream, std::uint32_t page, std::int64_t 
     stream.ahead =
         all ? std::min(std::max(2 * proved, kFirstAhead), most_) : std::max(proved / 2, kFirstAhead);
     stream.last = page;
+    stream.below = stream.above = 0;
     stream.used = clock_;
-    advised_ = &stream;
+    advised_ = latest_ = &stream;
     return {.stride = stream.stride, .count = stream.ahead, .proved = proved};
 }
 
 void Streams::followed(std::uint32_t count) noexcept {
     if (advised_ != nullptr) advised_->ahead = count;
+}
+
+void Streams::open_beside(std::uint32_t below, std::uint32_t above) noexcept {
+    if (latest_ == nullptr) return;
+    latest_->below = below;
+    latest_->above = above;
 }
 
 }  // namespace holdfast::memcrypt::software

@@ -23,6 +23,9 @@ public:
     Advice on_fault(std::uint32_t page) noexcept;
     /// How far the advice of the last on_fault() was followed: there may have been no room, or no pages.
     void followed(std::uint32_t count) noexcept;
+    /// How many pages right below and above the one that faulted last are open, whoever opened them. The
+    /// guest passes over them without a fault, and the first closed one behind them goes on with the run.
+    void open_beside(std::uint32_t below, std::uint32_t above) noexcept;
 
 private:
     static constexpr std::int32_t kMostStride = 16;
@@ -30,13 +33,17 @@ private:
         std::uint32_t last = 0;  ///< the page that faulted last
         std::int32_t stride = 0;
         std::uint32_t ahead = 0;  ///< pages opened beyond it
-        std::uint64_t used = 0;   ///< when; 0: free
+        std::uint32_t below = 0;  ///< pages beside it that others have opened
+        std::uint32_t above = 0;
+        std::uint64_t used = 0;  ///< when; 0: free
     };
+    static std::int32_t stride_to(const Stream& stream, std::int64_t distance) noexcept;
     Advice go_on(Stream& stream, std::uint32_t page, std::int64_t steps) noexcept;
 
     std::uint32_t most_;
     std::uint64_t clock_ = 0;
     std::array<Stream, 16> streams_{};
+    Stream* latest_ = nullptr;   ///< of the last fault
     Stream* advised_ = nullptr;  ///< whom followed() is about
 };
 

@@ -2,6 +2,7 @@
 #include "memcrypt/software/streams.hpp"
 
 #include <random>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -35,6 +36,33 @@ TEST(StreamsTest, WalksDownAndInStridesAreSeenToo) {
     for (const std::int32_t stride : {-1, 2, -7, 16}) {
         Streams streams{64};
         EXPECT_LT(faults_of_walk(streams, 100'000, stride, 1000), 30) << stride;
+    }
+}
+
+TEST(StreamsTest, WalkIsSeenThoughOthersOpenPagesOnItsWay) {
+    constexpr std::uint32_t kCluster = 16;  // all of it comes with its first page, but for one
+    for (const std::int32_t direction : {1, -1}) {
+        Streams streams{128};
+        std::vector<bool> open(4000);
+        int faults = 0;
+        for (std::uint32_t step = 0; step < open.size(); ++step) {
+            const auto at = [&](std::uint32_t of) { return direction > 0 ? of : 10'000 - of; };
+            if (open[step]) continue;
+            ++faults;
+            open[step] = true;
+            const auto advice = streams.on_fault(at(step));
+            for (std::uint32_t next = step + 1;
+                 next < std::min<std::size_t>(step + 1 + advice.count, open.size()); ++next)
+                open[next] = true;
+            const std::uint32_t end = step / kCluster * kCluster + kCluster;
+            for (std::uint32_t other = step + 1; advice.count == 0 && other < end; ++other)
+                open[other] = other % 5 != 0;
+            std::uint32_t beyond = 0;
+            while (step + 1 + beyond < open.size() && open[step + 1 + beyond]) ++beyond;
+            if (advice.count == 0)
+                streams.open_beside(direction > 0 ? 0 : beyond, direction > 0 ? beyond : 0);
+        }
+        EXPECT_LT(faults, 50) << direction;
     }
 }
 

@@ -39,7 +39,6 @@ void Pager::read_faults(std::size_t stripe) noexcept {
     Userfault::Batch batch;
     std::array<epoll_event, 2> ready;
     Spin spin;
-    Clock::time_point last_work = Clock::now();
     while (!stopping_.load()) {
         const auto taken = faults.take(batch);
         if (!taken) return fail(taken.error());
@@ -51,17 +50,13 @@ void Pager::read_faults(std::size_t stripe) noexcept {
         // The guest runs again; what its streams will ask for next needs room.
         if (*taken > 0) {
             if (const auto done = make_room_ahead(worker); !done) return fail(done.error());
-        }
-        if (*taken > 0) {
-            last_work = Clock::now();
-        } else if (heard - last_work < spin.length()) {
+            spin.worked(Clock::now());
+        } else if (spin.goes_on(heard)) {
             __builtin_ia32_pause();
         } else {
             if (const auto woken = reader_pollers_[stripe].wait(ready, -1); !woken)
                 return fail(woken.error());
-            const Clock::time_point awake = Clock::now();
-            spin.was_idle(awake - last_work);
-            last_work = awake;
+            spin.woke(heard, Clock::now());
         }
     }
 }

@@ -83,7 +83,6 @@ void Worker::resume() noexcept {
 }
 
 void Worker::loop() noexcept {
-    Clock::time_point last_work = Clock::now();
     unsigned turns = 0;
     for (;;) {
         // Before everything that an event may be about: it takes the edge, and a sleep that comes
@@ -99,14 +98,12 @@ void Worker::loop() noexcept {
         }
         const Clock::time_point now = Clock::now();
         if (worked) {
-            last_work = now;
-        } else if (now - last_work < spin_.length()) {
+            spin_.worked(now);
+        } else if (spin_.goes_on(now)) {
             __builtin_ia32_pause();
         } else {
             sleep(now);
-            const Clock::time_point awake = Clock::now();
-            spin_.was_idle(awake - last_work);
-            last_work = awake;
+            spin_.woke(now, Clock::now());
         }
     }
 }

@@ -123,13 +123,52 @@ TEST_F(WorkerTest, BrokenClientIsReportedOnceAndPauseStillReturns) {
 
 TEST(Spin, GrowsWhileWorkComesSoonAndGoesAwayWhenItDoesNot) {
     Spin spin;
+    Spin::Clock::time_point now{};
+    const auto idle_for = [&](std::chrono::nanoseconds time) {  // asleep all the while
+        spin.woke(now, now + time);
+        now += time;
+    };
     EXPECT_EQ(spin.length(), 0ns);
-    spin.was_idle(5us);
+    idle_for(5us);
     EXPECT_EQ(spin.length(), Spin::kFirst);
-    for (int i = 0; i < 10; ++i) spin.was_idle(5us);
+    for (int i = 0; i < 10; ++i) idle_for(5us);
     EXPECT_EQ(spin.length(), Spin::kLongest);
-    for (int i = 0; i < 10; ++i) spin.was_idle(1ms);
+    for (int i = 0; i < 10; ++i) idle_for(1ms);
     EXPECT_EQ(spin.length(), 0ns);
+}
+
+TEST(Spin, RestsWhereWorkComesAsSoonAsItSleeps) {
+    Spin spin;
+    Spin::Clock::time_point now{};
+    int polls = 0;
+    for (int i = 0; i < 1000; ++i) {
+        while (spin.goes_on(now)) {
+            now += 1us;
+            ++polls;
+        }
+        spin.woke(now, now + 3us);
+        now += 3us;
+        spin.worked(now);
+    }
+    EXPECT_LT(polls, 1000);
+}
+
+TEST(Spin, DoesNotRestWhereWorkIsMetNowAndThen) {
+    Spin spin;
+    Spin::Clock::time_point now{};
+    int met = 0;
+    for (int i = 0; i < 1000; ++i) {
+        const auto comes = now + (i % 4 == 0 ? spin.length() + 3us : 8us);
+        while (now < comes && spin.goes_on(now)) now += 1us;
+        if (now < comes) {
+            spin.woke(now, comes);
+            now = comes;
+        } else {
+            ++met;
+        }
+        spin.worked(now);
+    }
+    EXPECT_GT(met, 700);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 """Root on the host, with what it has to look at a VM: the file of its RAM, /proc/PID/mem, core dumps, a pause."""
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,8 @@ from guest import PAGE
 from vm import DEADLINE, until
 
 CHUNK = 1 << 20
-RAM = "/memfd:guest-ram"
+# A memfd; for root who may not raise the limit of locked memory, a nameless file of a tmpfs that is never swapped.
+RAM = re.compile(r" (/memfd:guest-ram|/#\d+ \(deleted\)$)")
 
 
 def mappings(pid):
@@ -26,7 +28,7 @@ class Ram:
     """Guest RAM by its file, as another holder of it would see and change it."""
 
     def __init__(self, vmm):
-        start, end = next((start, end) for start, end, _, name in mappings(vmm) if name.startswith(RAM))
+        start, end = next((start, end) for start, end, _, name in mappings(vmm) if RAM.search(f" {name}"))
         self._fd = os.open(f"/proc/{vmm}/map_files/{start:x}-{end:x}", os.O_RDWR)
         self.size = os.fstat(self._fd).st_size
 
@@ -135,13 +137,17 @@ def in_file(path, needles):
     return False
 
 
+def is_unswapped_file(pid):
+    return any(RAM.search(f" {name}") and name.startswith("/#") for _, _, _, name in mappings(pid))
+
+
 def flags_of_ram(pid):
     """VmFlags of each mapping of guest RAM."""
     found, ours = [], False
     with open(f"/proc/{pid}/smaps") as smaps:
         for line in smaps:
             if "-" in line.split()[0]:
-                ours = RAM in line
+                ours = RAM.search(line.rstrip())
             elif ours and line.startswith("VmFlags:"):
                 found.append(line.split()[1:])
     return found

@@ -64,7 +64,8 @@ public:
         if (!blob) return call::refusal::kMalformed;
         const std::string path = path_ + '/' + blob->name;
         if (::access(path.c_str(), F_OK) != 0 && is_full()) return call::refusal::kNoRoom;
-        const std::string fresh = path_ + "/.new";
+        // Its own: servers of several guests may share the folder, and put at the same moment.
+        const std::string fresh = fmt::format("{}/.new-{}", path_, ::getpid());
         const UniqueFd file{
             ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)};
         if (!file || !write_all(file, blob->bytes) || ::fdatasync(file.get()) < 0 ||

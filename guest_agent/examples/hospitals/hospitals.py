@@ -2,6 +2,7 @@
 """Three hospitals train one model over the patients of all, and none shows its patients to another, or to the host that runs all
 three guests. Run by `run`, as root in the emulated host, in a scratch folder."""
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from vm import DEADLINE, GUESTS, Vm, cli
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAMES = ("alice", "bob", "carol")
+tries = itertools.count(1)
 PROGRAM = """#!/program/busybox sh
 name=$(/program/busybox cat /data/name)
 /init group trial-1 $name alice bob carol -- \\
@@ -87,15 +89,15 @@ class Tap:
 
 
 @contextlib.contextmanager
-def hospital(name, own_rows, seen):
+def hospital(name, vm_name, own_rows, seen):
     """Its disk, its broker, which gives the disk's key to the agreed image alone, and its guest."""
     text = "".join(rows.line(row) + "\n" for row in own_rows)
     key = attested.encrypted_disk(f"{name}.disk", {"name": f"{name}\n", "rows.csv": text})
     attested.policy(name, flags(name))
     Tap(name, seen)
     with attested.broker(name, {"rows": (key, name)}) as (address,), \
-            attested.running("agent", "serve", "--vsock", f"{name}.served", "--vm", name, "--broker", address, "--blobs", "board"), \
-            Guest(name, who=name) as vm:
+            attested.running("agent", "serve", "--vsock", f"{name}.served", "--vm", vm_name, "--broker", address, "--blobs", "board"), \
+            Guest(vm_name, who=name) as vm:
         yield vm
 
 
@@ -128,7 +130,24 @@ def look_at_ram(name, vm, own):
         qmp.close()
 
 
+@contextlib.contextmanager
+def fresh_folder(of_try):
+    """A try knows nothing of one before it: with its vTPMs a new disk would be a rollback."""
+    top = os.getcwd()
+    os.mkdir(f"try-{of_try}")
+    os.chdir(f"try-{of_try}")
+    shutil.copy(f"{top}/hosts.json", ".")
+    yield
+    os.chdir(top)
+
+
 def train():
+    of_try = next(tries)
+    with fresh_folder(of_try):
+        train_in(of_try)
+
+
+def train_in(of_try):
     everybody = list(rows.rows())
     shares = {name: everybody[at::len(NAMES)] for at, name in enumerate(NAMES)}
     with open("rows.csv", "w") as file:
@@ -137,7 +156,7 @@ def train():
     build_image()
     seen, models = [], {}
     with contextlib.ExitStack() as running:
-        guests = {name: running.enter_context(hospital(name, shares[name], seen)) for name in NAMES}
+        guests = {name: running.enter_context(hospital(name, f"{name}-{of_try}", shares[name], seen)) for name in NAMES}
         with behaviour("hospitals: each gets the model of all"):
             for name, vm in guests.items():
                 vm.expect("HOSPITAL 0 ", 600)

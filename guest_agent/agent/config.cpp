@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "attest/text/encoding.hpp"
+#include "guest_agent/group/messages.hpp"
 #include "sys/fd.hpp"
 
 namespace holdfast::agent {
@@ -102,6 +103,9 @@ Result<void> take_line(Config& config, std::string_view key, std::string_view va
         config.group_pace.rotation = HF_TRY(seconds_of(value));
     } else if (key == "group-patience") {
         config.group_pace.patience = HF_TRY(seconds_of(value));
+    } else if (key == "group-founders") {
+        config.group_founders = HF_TRY(
+            number_of(value, group::kMaxMembers, "agent.conf: group-founders is a number, from 1 to 64"));
     } else if (key == "broker-key") {
         config.broker_keys.push_back(HF_TRY(digest_of(value)));
     } else {

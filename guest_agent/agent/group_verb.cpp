@@ -2,11 +2,13 @@
 #include "guest_agent/agent/group_verb.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <string>
+#include <thread>
 #include <vector>
 
-#include "guest_agent/agent/board.hpp"
 #include "guest_agent/agent/conversation.hpp"
+#include "guest_agent/agent/door.hpp"
 #include "guest_agent/agent/evidence.hpp"
 #include "guest_agent/agent/peer_policy.hpp"
 #include "guest_agent/agent/tpm_device.hpp"
@@ -18,9 +20,12 @@ namespace {
 
 using group::GroupSettings;
 using group::Member;
+using group::Talk;
+using Clock = Talk::Moment::clock;
 
 // A host that delays delays for ever; this ends a run that cannot succeed.
 constexpr std::chrono::seconds kPatience{600};
+constexpr Error kAlone{Fault::Os, ETIMEDOUT, "wait for the other members of the group"};
 
 struct Plan {
     std::string group;
@@ -42,7 +47,8 @@ Result<Plan> plan_of(std::span<char*> words) {
     const auto is_named = [&](const std::string& member) { return member == plan.name; };
     if (std::ranges::count_if(plan.members, is_named) != 1)
         return input_error("NAME is one of the members, once");
-    if (std::ranges::count(plan.members, kNotice) != 0) return input_error("no member is called -");
+    if (std::ranges::count(plan.members, kGone) + std::ranges::count(plan.members, kCame) != 0)
+        return input_error("no member is called - or +");
     return plan;
 }
 
@@ -55,44 +61,59 @@ GroupSettings settings_of(const Plan& plan, const PeerPolicy& policy) {
     return settings;
 }
 
-/// The founder's stream: transcript, welcome, commit. Everybody else's: a key package, for the founder. Then
-/// messages.
-Result<Member> found(const Plan& plan, Board& board, GroupSettings settings, PeerPolicy& policy,
-                     group::EpochWitness& witness) {
-    Member member = HF_TRY(Member::found(std::move(settings), make_evidence, policy, witness));
-    HF_TRY(board.post(member.transcript()));
-    std::vector<std::vector<std::byte>> packages;
-    for (const std::string& other : plan.members) {
-        if (other != plan.name) packages.push_back(HF_TRY(board.await(other, kPatience)));
+/// A member of a group, or of one that is to be.
+struct Newcomer {
+    GroupSettings settings;
+    group::Admission* policy;
+    group::EpochWitness* witness;
+    group::Pace pace;
+};
+
+/// A group of one, and then of those who come first.
+Result<Talk> found(Newcomer own, std::size_t founders, Door& door) {
+    Talk talk{HF_TRY(Member::found(std::move(own.settings), make_evidence, *own.policy, *own.witness)),
+              own.pace, Clock::now()};
+    HF_TRY(door.announce(talk.standing()));
+    for (const auto until = Clock::now() + kPatience; talk.applicants() + 1 < founders;) {
+        HF_TRY(door.look(talk));
+        if (Clock::now() > until) return kAlone;
+        std::this_thread::sleep_for(kBoardPause);
     }
-    const auto next = HF_TRY(member.commit({}, packages));
-    HF_TRY(board.post(next.welcome));
-    HF_TRY(board.post(next.commit));
-    HF_TRY(member.receive(next.commit));
-    return member;
+    while (talk.applicants() != 0) HF_TRY(talk.turn(Clock::now()));
+    if (const auto invitation = talk.take_invitation()) HF_TRY(door.invite(*invitation));
+    return talk;
 }
 
-Result<Member> join(const Plan& plan, Board& board, GroupSettings settings, PeerPolicy& policy,
-                    group::EpochWitness& witness) {
-    const std::string& founder = plan.members.front();
-    const auto said = HF_TRY(board.await(founder, kPatience));
-    Digest256 transcript{};
-    if (said.size() != transcript.size()) return peer_fault("what begins a group is no transcript");
-    std::ranges::copy(said, transcript.begin());
-    for (const std::string& other : plan.members) {
-        if (other != plan.name && other != founder) board.skip(other);  // its key package
+/// An epoch may end before our key package is read, which is then of another moment: we ask anew.
+Result<Talk> join(Newcomer own, Door& door) {
+    std::optional<group::Standing> asked;
+    std::optional<group::Applicant> applicant;
+    for (const auto until = Clock::now() + kPatience; Clock::now() < until;
+         std::this_thread::sleep_for(kBoardPause)) {
+        // First this: members put an invitation there before they tell of the epoch that it is to.
+        const auto standing = HF_TRY(door.standing());
+        if (applicant) {
+            const std::vector<std::byte> package = applicant->package();
+            if (const auto invited = HF_TRY(door.invitation(package))) {
+                Member member = HF_TRY(Member::join(std::move(*applicant), invited->welcome, invited->commit,
+                                                    *own.policy, *own.witness));
+                HF_TRY(door.clear(package));
+                return Talk{std::move(member), own.pace, Clock::now()};
+            }
+        }
+        if (!standing || standing == asked) continue;
+        applicant = HF_TRY(group::Applicant::create(own.settings, standing->transcript, make_evidence));
+        HF_TRY(door.ask(applicant->package()));
+        asked = standing;
     }
-    auto applicant = HF_TRY(group::Applicant::create(std::move(settings), transcript, make_evidence));
-    HF_TRY(board.post(applicant.package()));
-    const auto welcome = HF_TRY(board.await(founder, kPatience));
-    const auto commit = HF_TRY(board.await(founder, kPatience));
-    return Member::join(std::move(applicant), welcome, commit, policy, witness);
+    return kAlone;
 }
 
-Result<void> expect_all(const Plan& plan, const Member& member) {
-    const auto there = member.members();
-    if (there.size() == plan.members.size()) return {};
-    return peer_fault("the group has begun without some of its members");
+/// How many of the members begin the group.
+Result<std::size_t> founders_of(const Config& config, const Plan& plan) {
+    if (config.group_founders > plan.members.size())
+        return input_error("agent.conf: group-founders says more than the group has members");
+    return config.group_founders == 0 ? plan.members.size() : config.group_founders;
 }
 
 }  // namespace
@@ -101,17 +122,22 @@ Result<void> group_verb(std::span<char*> words) {
     const Plan plan = HF_TRY(plan_of(words));
     const Config config = HF_TRY(read_config());
     const auto policy = HF_TRY(PeerPolicy::create(config, plan.members));
+    const std::size_t founders = HF_TRY(founders_of(config, plan));
+    const bool is_open = config.group_founders != 0;
     Board board = HF_TRY(Board::open(plan.group, plan.name));
+    Door door{board, plan.members};
     keystore::TpmWitness witness{HF_TRY(open_tpm())};
-    const bool founds = plan.name == plan.members.front();
-    GroupSettings settings = settings_of(plan, *policy);
-    Member member = founds ? HF_TRY(found(plan, board, std::move(settings), *policy, witness))
-                           : HF_TRY(join(plan, board, std::move(settings), *policy, witness));
-    HF_TRY(expect_all(plan, member));
-    log::info("group_formed", {{"group", plan.group}, {"members", plan.members.size()}});
-    return converse(board,
-                    group::Talk{std::move(member), config.group_pace, std::chrono::steady_clock::now()},
-                    plan.members, plan.program);
+    Newcomer own{.settings = settings_of(plan, *policy),
+                 .policy = policy.get(),
+                 .witness = &witness,
+                 .pace = config.group_pace};
+    // Who would found may come back to a group that goes on without it.
+    const bool founds = plan.name == plan.members.front() && !(is_open && HF_TRY(door.standing()));
+    Talk talk = founds ? HF_TRY(found(std::move(own), founders, door)) : HF_TRY(join(std::move(own), door));
+    const std::size_t there = talk.others().size() + 1;
+    if (!is_open && there != founders) return peer_fault("the group has begun without some of its members");
+    log::info("group_formed", {{"group", plan.group}, {"members", there}});
+    return converse(board, is_open ? &door : nullptr, std::move(talk), plan.members, plan.program);
 }
 
 }  // namespace holdfast::agent

@@ -9,8 +9,9 @@
 namespace holdfast::agent {
 
 /// GROUP NAME MEMBER... -- PROGRAM [ARGUMENT...]. The first of the members founds the group, and all of them
-/// are waited for. Then each line that the program says goes to all others, and each line of theirs comes to
-/// it with the sender's name in front; until it ends.
+/// are waited for, or as many as agent.conf says (group-founders); the others then may join later. Each line
+/// that the program says goes to all others, and each line of theirs comes to it with the sender's name in
+/// front; until it ends.
 Result<void> group_verb(std::span<char*> words);
 
 }  // namespace holdfast::agent

@@ -145,6 +145,29 @@ Result<Member::Peer> Member::admitted(Bytes bytes, const Digest256* made_for, co
                 .ready = std::nullopt};
 }
 
+Result<Member::Roster> Member::roster_after(const std::vector<MemberId>& removed,
+                                            const std::vector<std::vector<std::byte>>& added) const {
+    if (!ascends(removed)) return peer_fault("members to remove are out of order");
+    Roster roster = roster_;
+    for (const MemberId id : removed) {
+        if (roster.erase(id) == 0) return peer_fault("nobody to remove");
+    }
+    if (roster.size() + added.size() > kMaxMembers) return peer_fault("too many members");
+    MemberId joining = next_id_;
+    for (const auto& package : added) {
+        roster.emplace(joining, HF_TRY(admitted(package, &transcript_, roster)));
+        ++joining;
+    }
+    return roster;
+}
+
+Result<void> Member::admits(const std::vector<MemberId>& removed,
+                            const std::vector<std::vector<std::byte>>& added) const {
+    if (!keys_) return input_error("not a member");
+    HF_TRY(roster_after(removed, added));
+    return {};
+}
+
 /// Who is there after a commit, if it may say so.
 Result<Member::Next> Member::next_roster(const Commit& commit) const {
     const auto committer = roster_.find(commit.committer);
@@ -152,20 +175,12 @@ Result<Member::Next> Member::next_roster(const Commit& commit) const {
     if (!is_signed(committer->second.signing, signed_part(commit), commit.signature)) {
         return peer_fault("a commit that its committer has not signed");
     }
-    if (!ascends(commit.removed)) return peer_fault("members to remove are out of order");
-    Next next{.roster = roster_,
-              .next_id = next_id_,
-              .transcript = next_transcript(transcript_, content_of(commit)),
-              .keys = {}};
-    for (const MemberId id : commit.removed) {
-        if (id == commit.committer || next.roster.erase(id) == 0) return peer_fault("nobody to remove");
-    }
-    if (next.roster.size() + commit.added.size() > kMaxMembers) return peer_fault("too many members");
-    for (const auto& package : commit.added) {
-        next.roster.emplace(next.next_id, HF_TRY(admitted(package, &transcript_, next.roster)));
-        ++next.next_id;
-    }
-    return next;
+    if (std::ranges::count(commit.removed, commit.committer) != 0)
+        return peer_fault("a commit that removes its committer");
+    return Next{.roster = HF_TRY(roster_after(commit.removed, commit.added)),
+                .next_id = next_id_ + static_cast<MemberId>(commit.added.size()),
+                .transcript = next_transcript(transcript_, content_of(commit)),
+                .keys = {}};
 }
 
 /// One box for each who will be there, but for the committer: nobody is left out in silence.

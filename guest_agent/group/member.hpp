@@ -103,6 +103,9 @@ public:
     /// (missing()).
     Result<CommitMessages> commit(const std::vector<MemberId>& removed,
                                   const std::vector<std::vector<std::byte>>& added);
+    /// Whether a commit of ours could remove and add those: each of `added` is judged as a receiver would.
+    Result<void> admits(const std::vector<MemberId>& removed,
+                        const std::vector<std::vector<std::byte>>& added) const;
     /// A commit or a ready, from anybody.
     Result<Outcome> receive(Bytes message);
 
@@ -148,6 +151,8 @@ private:
           witness_{&witness} {}
 
     Result<Peer> admitted(Bytes package, const Digest256* made_for, const Roster& roster) const;
+    Result<Roster> roster_after(const std::vector<MemberId>& removed,
+                                const std::vector<std::vector<std::byte>>& added) const;
     Result<Next> next_roster(const Commit& commit) const;
     Result<void> expect_boxes(const Commit& commit, const Roster& roster) const;
     void derive(Next& next, const Commit& commit, const Key& joiner) const;

@@ -11,7 +11,7 @@ namespace holdfast::agent::group {
 namespace {
 
 // The first byte of what is signed tells what it is, so that a signature of one kind is none of another.
-enum class Kind : std::uint8_t { KeyPackage = 1, Commit, Welcome, Ready, Message };
+enum class Kind : std::uint8_t { KeyPackage = 1, Commit, Welcome, Ready, Message, Standing };
 constexpr std::string_view kLabel = "holdfast group 1";
 constexpr std::size_t kMaxBox = 256;
 
@@ -182,6 +182,21 @@ Result<Welcome> decode_welcome(Bytes bytes) {
     }
     HF_TRY(reader.expect_end());
     return welcome;
+}
+
+std::vector<std::byte> encode(const Standing& standing) {
+    WireWriter writer = begin(Kind::Standing);
+    writer.put(standing.epoch);
+    writer.put_bytes(standing.transcript);
+    return taken(writer);
+}
+
+Result<Standing> decode_standing(Bytes bytes) {
+    WireReader reader = HF_TRY(begin(Kind::Standing, bytes));
+    Standing standing{.epoch = HF_TRY(reader.get<std::uint64_t>()), .transcript = {}};
+    standing.transcript = HF_TRY(get_fixed<32>(reader));
+    HF_TRY(reader.expect_end());
+    return standing;
 }
 
 std::vector<std::byte> signed_part(const Ready& ready) {

@@ -77,6 +77,15 @@ struct Welcome {
 [[nodiscard]] std::vector<std::byte> encode(const Welcome& welcome);
 [[nodiscard]] Result<Welcome> decode_welcome(Bytes bytes);
 
+/// How far a group is, for somebody who wants to join. Nobody signs it: with a wrong one he is refused.
+struct Standing {
+    std::uint64_t epoch = 0;
+    Digest256 transcript{};
+    bool operator==(const Standing&) const = default;
+};
+[[nodiscard]] std::vector<std::byte> encode(const Standing& standing);
+[[nodiscard]] Result<Standing> decode_standing(Bytes bytes);
+
 /// A member is in this epoch, and receives the next one's secret under this key.
 struct Ready {
     GroupId group{};

@@ -18,16 +18,16 @@ bool is_commit(Bytes bytes) { return !bytes.empty() && bytes.front() == std::byt
 Talk::Talk(Member member, Pace pace, Moment now)
     : member_{std::move(member)}, pace_{pace}, epoch_since_{now} {
     for (auto& [id, name] : member_.members()) {
-        if (id != member_.id()) peers_.emplace(id, Peer{.name = name, .held = std::nullopt});
+        if (id != member_.id()) peers_.emplace(id, Peer{.name = name, .commit = std::nullopt});
     }
-    posts_.push_back(member_.ready());
+    posts_.push_back({.epoch = epoch(), .message = member_.ready()});
 }
 
 Result<void> Talk::post_sealed(std::byte kind, Bytes line) {
     SecretBuffer plain{line.size() + 1};
     plain.bytes().front() = kind;
     std::ranges::copy(line, plain.bytes().begin() + 1);
-    posts_.push_back(HF_TRY(member_.seal(plain.bytes())));
+    posts_.push_back({.epoch = epoch(), .message = HF_TRY(member_.seal(plain.bytes()))});
     ++posted_;
     return {};
 }
@@ -45,7 +45,37 @@ Talk::Peers::iterator Talk::find(std::string_view name) {
 
 bool Talk::hears(std::string_view name) const {
     return std::ranges::any_of(
-        peers_, [name](const auto& peer) { return peer.second.name == name && !peer.second.held; });
+        peers_, [name](const auto& peer) { return peer.second.name == name && !peer.second.commit; });
+}
+
+std::vector<std::string> Talk::others() const {
+    std::vector<std::string> names;
+    for (const auto& [id, peer] : peers_) names.push_back(peer.name);
+    return names;
+}
+
+std::vector<std::vector<std::byte>> Talk::packages() const {
+    std::vector<std::vector<std::byte>> packages;
+    for (const auto& [name, package] : applicants_) packages.push_back(package);
+    return packages;
+}
+
+/// Who is there keeps its place: somebody else of its name waits until it is gone, or was left out.
+bool Talk::is_open_to(std::string_view name) const {
+    if (!may_say() || !is_first() || applicants_.contains(name)) return false;
+    return std::ranges::none_of(member_.members(), [this, name](const auto& member) {
+        return member.second == name && !gone_.contains(member.first);
+    });
+}
+
+Result<void> Talk::knock(std::string_view name, Bytes package) {
+    if (!is_open_to(name)) return input_error("this guest lets nobody of that name in now");
+    if (HF_TRY(decode_key_package(package)).name != name) return peer_fault("a key package of another name");
+    auto added = packages();
+    added.emplace_back(package.begin(), package.end());
+    HF_TRY(member_.admits({gone_.begin(), gone_.end()}, added));
+    applicants_.emplace(name, std::move(added.back()));
+    return {};
 }
 
 bool Talk::is_ready(MemberId id) const { return std::ranges::count(member_.missing(), id) == 0; }
@@ -86,19 +116,14 @@ Result<std::optional<Talk::Event>> Talk::open(Peers::iterator peer, Bytes messag
     }
 }
 
-/// A member that has closed goes on with a commit, or with what belongs to the epoch that it has entered
-/// already: that waits until we are there too.
+/// A ready, or a commit, which waits until all have closed who stay.
 Result<void> Talk::hear_control(Peer& peer, Bytes message) {
-    if (peer.is_closed) {
-        peer.held.emplace(message.begin(), message.end());
+    if (!is_commit(message)) {
+        HF_TRY(member_.receive(message));
         return {};
     }
-    if (is_commit(message)) {
-        // A commit that did not count, because another one did.
-        if (HF_TRY(decode_commit(message)).epoch < member_.epoch()) return {};
-        return peer_fault("a commit of a member that has not closed the epoch");
-    }
-    HF_TRY(member_.receive(message));
+    if (!peer.is_closed) return peer_fault("a commit of a member that has not closed the epoch");
+    peer.commit.emplace(message.begin(), message.end());
     return {};
 }
 
@@ -106,9 +131,9 @@ Result<void> Talk::hear_control(Peer& peer, Bytes message) {
 /// made, of the first in the roster.
 std::optional<std::vector<std::byte>> Talk::due_commit() const {
     std::map<MemberId, const std::vector<std::byte>*> made;
-    if (own_commit_) made.emplace(member_.id(), &*own_commit_);
+    if (own_commit_) made.emplace(member_.id(), &own_commit_->commit);
     for (const auto& [id, peer] : peers_) {
-        if (peer.held && is_commit(*peer.held)) made.emplace(id, &*peer.held);
+        if (peer.commit) made.emplace(id, &*peer.commit);
     }
     for (const auto& [id, bytes] : made) {
         const auto commit = decode_commit(*bytes);
@@ -121,8 +146,24 @@ std::optional<std::vector<std::byte>> Talk::due_commit() const {
     return std::nullopt;
 }
 
-Result<std::vector<Talk::Event>> Talk::enter(Bytes commit, Moment now) {
+/// Who has come and who is gone by the commit that was just entered.
+std::vector<Talk::Event> Talk::meet_roster() {
     std::vector<Event> events;
+    const auto members = member_.members();
+    std::erase_if(peers_, [&](const auto& peer) {
+        if (members.contains(peer.first)) return false;
+        events.push_back({.kind = Kind::LeftOut, .name = peer.second.name, .line = {}});
+        return true;
+    });
+    for (const auto& [id, name] : members) {
+        if (id == member_.id() || peers_.contains(id)) continue;
+        peers_.emplace(id, Peer{.name = name, .commit = std::nullopt});
+        events.push_back({.kind = Kind::Joined, .name = name, .line = {}});
+    }
+    return events;
+}
+
+Result<std::vector<Talk::Event>> Talk::enter(Bytes commit, Moment now) {
     const Outcome outcome = HF_TRY(member_.receive(commit));
     if (outcome == Outcome::Removed) {
         is_over_ = true;
@@ -130,36 +171,30 @@ Result<std::vector<Talk::Event>> Talk::enter(Bytes commit, Moment now) {
                           "they have heard nothing of it");
     }
     if (outcome != Outcome::NewEpoch) return peer_fault("a commit that begins no epoch");
-    posts_.push_back(member_.ready());
-    posted_ = 0;
+    if (own_commit_ && !applicants_.empty() && std::ranges::equal(own_commit_->commit, commit))
+        invitation_ = Invitation{.packages = packages(), .messages = std::move(*own_commit_)};
     own_commit_.reset();
+    applicants_.clear();
+    posts_.push_back({.epoch = epoch(), .message = member_.ready()});
+    posted_ = 0;
     is_closed_ = false;
     epoch_since_ = now;
     gone_.clear();
-    const auto members = member_.members();
-    for (auto peer = peers_.begin(); peer != peers_.end();) {
-        if (members.contains(peer->first)) {
-            ++peer;
-            continue;
-        }
-        events.push_back({.kind = Kind::LeftOut, .name = peer->second.name, .line = {}});
-        peer = peers_.erase(peer);
-    }
     for (auto& [id, peer] : peers_) {
         peer.is_closed = false;
-        const auto held = std::exchange(peer.held, std::nullopt);
-        if (held) HF_TRY(hear_control(peer, *held));
+        peer.commit.reset();
     }
-    return events;
+    return meet_roster();
 }
 
 Result<void> Talk::close_if_due(Moment now) {
-    if (is_closed_ || is_alone()) return {};
+    const bool does_one_join = !applicants_.empty();
+    if (is_closed_ || (is_alone() && !does_one_join)) return {};
     const bool is_late = now - epoch_since_ >= pace_.rotation;
     const bool is_much = posted_ * (peers_.size() + 1) >= kMessagesOfEpoch;
     const bool does_another =
         std::ranges::any_of(peers_, [](const auto& peer) { return peer.second.is_closed; });
-    if (!is_late && !is_much && !does_another && gone_.empty()) return {};
+    if (!is_late && !is_much && !does_another && !does_one_join && gone_.empty()) return {};
     HF_TRY(post_sealed(kClose, {}));
     is_closed_ = true;
     closed_since_ = now;
@@ -174,8 +209,7 @@ Result<void> Talk::commit_if_due(Moment now) {
     if (waited > pace_.patience * (peers_.size() + 3)) {
         return peer_fault("the group does not go on: its carrier keeps messages back");
     }
-    if (std::ranges::any_of(peers_, [](const auto& p) { return p.second.held && is_commit(*p.second.held); }))
-        return {};
+    if (std::ranges::any_of(peers_, [](const auto& p) { return p.second.commit.has_value(); })) return {};
     std::vector<MemberId> leaving{gone_.begin(), gone_.end()};
     const auto stays = [this, rank](const auto& peer) {
         return peer.second.is_closed && is_ready(peer.first) && (rank == 0 || peer.first > member_.id());
@@ -185,8 +219,8 @@ Result<void> Talk::commit_if_due(Moment now) {
     }
     const bool is_all_well = rank == 0 && leaving.size() == gone_.size();
     if (!is_all_well && waited <= pace_.patience * (rank + 1)) return {};
-    own_commit_ = HF_TRY(member_.commit(leaving, {})).commit;
-    posts_.push_back(*own_commit_);
+    own_commit_ = HF_TRY(member_.commit(leaving, packages()));
+    posts_.push_back({.epoch = epoch(), .message = own_commit_->commit});
     return {};
 }
 

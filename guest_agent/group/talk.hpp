@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// A group while it lives: lines from each to all, a new epoch on a timer, after many messages and when
-// somebody goes, and no waiting for ever for somebody who is silent.
+// A group while it lives: lines from each to all, a new epoch on a timer, after many messages, when somebody
+// goes and when somebody comes, and no waiting for ever for somebody who is silent.
 //
-// Each member's messages are read in the order in which it posted them; nobody orders those of different
-// members. So an epoch ends in four steps: each member says that it closes (as soon as its timer is due or
-// another one closes) and says nothing behind that; the first in the roster that has heard all others close
-// commits; each that has heard all close who stay enters the next epoch; and says there that it is ready. No
-// line falls between two epochs. Who has not closed within the patience of the others is left out by the
-// commit; where the one who should commit does not, the next one in the roster does. Two commits for one
-// epoch split the group, which the members' readies show.
+// Each member's messages of one epoch are read in the order in which it posted them; nobody orders those of
+// different members. So an epoch ends in four steps: each member says that it closes (as soon as its timer is
+// due or another one closes) and says nothing behind that but a commit; the first in the roster that has
+// heard all others close commits; each that has heard all close who stay enters the next epoch; and says
+// there that it is ready. No line falls between two epochs. Who has not closed within the patience of the
+// others is left out by the commit; where the one who should commit does not, the next one in the roster
+// does. Two commits for one epoch split the group, which the members' readies show.
+//
+// Whoever is first in the roster lets others in: it judges who asks, ends the epoch, and its commit adds
+// them, whom the others then judge too. One whom such a commit adds and who is not accepted there ends the
+// talk of the member that does not accept it.
 #pragma once
 
 #include "guest_agent/group/member.hpp"
@@ -20,11 +24,20 @@ namespace holdfast::agent::group {
 class Talk {
 public:
     using Moment = std::chrono::steady_clock::time_point;
-    enum class Kind : std::uint8_t { Line, Left, LeftOut };
+    enum class Kind : std::uint8_t { Line, Joined, Left, LeftOut };
     struct Event {
         Kind kind;
         std::string name;
         SecretBuffer line;  ///< with Line
+    };
+    struct Post {
+        std::uint64_t epoch;
+        std::vector<std::byte> message;
+    };
+    /// What those need who have joined by a commit of ours.
+    struct Invitation {
+        std::vector<std::vector<std::byte>> packages;
+        CommitMessages messages;
     };
 
     Talk(Member member, Pace pace, Moment now);
@@ -35,19 +48,33 @@ public:
     /// So that nobody waits for us. Only while may_say().
     Result<void> say_goodbye();
 
-    /// Whether to read on in what that member has posted. Who is asked for nothing more is not a member.
+    /// Whether to read on in what that member has posted in this epoch.
     [[nodiscard]] bool hears(std::string_view name) const;
     /// Its next message.
     Result<std::optional<Event>> hear(std::string_view name, Bytes message);
-    /// After all that there was to hear was heard. Who was left out: here.
+    /// Whether we are to look for a key package of that name: it may join, and we are the one who lets it in.
+    [[nodiscard]] bool is_open_to(std::string_view name) const;
+    /// Its key package, made for our standing(): it joins when this epoch ends, which it does now. An error:
+    /// it does not, and nothing has changed.
+    Result<void> knock(std::string_view name, Bytes package);
+    /// Who has knocked and is not in yet.
+    [[nodiscard]] std::size_t applicants() const noexcept { return applicants_.size(); }
+    /// After all that there was to hear was heard. Who has joined and who was left out: here.
     Result<std::vector<Event>> turn(Moment now);
     /// What there is to post since the last call, in order.
-    [[nodiscard]] std::vector<std::vector<std::byte>> take_posts() { return std::exchange(posts_, {}); }
+    [[nodiscard]] std::vector<Post> take_posts() { return std::exchange(posts_, {}); }
+    /// Once, in the epoch in which they have joined.
+    [[nodiscard]] std::optional<Invitation> take_invitation() { return std::exchange(invitation_, {}); }
 
     [[nodiscard]] std::uint64_t epoch() const noexcept { return member_.epoch(); }
-    /// All are in this epoch: nobody needs what was posted before the last post of the one before.
+    [[nodiscard]] Standing standing() const { return {member_.epoch(), member_.transcript()}; }
+    /// All are in this epoch: nobody needs what was posted in those before.
     [[nodiscard]] bool have_all_entered() const;
     [[nodiscard]] bool is_alone() const noexcept { return peers_.empty(); }
+    /// Before all others in the roster.
+    [[nodiscard]] bool is_first() const { return is_alone() || member_.id() < peers_.begin()->first; }
+    /// Who is there beside us.
+    [[nodiscard]] std::vector<std::string> others() const;
 
 private:
     static constexpr std::byte kLine{1};
@@ -55,8 +82,8 @@ private:
     static constexpr std::byte kGoodbye{3};
     struct Peer {
         std::string name;
-        bool is_closed = false;                      ///< has said all of this epoch
-        std::optional<std::vector<std::byte>> held;  ///< a commit, or of the next epoch
+        bool is_closed = false;                        ///< has said all of this epoch
+        std::optional<std::vector<std::byte>> commit;  ///< its, behind that
     };
     using Peers = std::map<MemberId, Peer>;
 
@@ -66,6 +93,8 @@ private:
     Result<void> hear_control(Peer& peer, Bytes message);
     [[nodiscard]] std::optional<std::vector<std::byte>> due_commit() const;
     Result<std::vector<Event>> enter(Bytes commit, Moment now);
+    [[nodiscard]] std::vector<Event> meet_roster();
+    [[nodiscard]] std::vector<std::vector<std::byte>> packages() const;
     [[nodiscard]] bool is_ready(MemberId id) const;
     Result<void> close_if_due(Moment now);
     Result<void> commit_if_due(Moment now);
@@ -74,9 +103,11 @@ private:
     Pace pace_;
     Peers peers_;              ///< who is there and has not said goodbye
     std::set<MemberId> gone_;  ///< who has, and is in the roster until the next commit
-    std::vector<std::vector<std::byte>> posts_;
+    std::map<std::string, std::vector<std::byte>, std::less<>> applicants_;  ///< key packages
+    std::optional<Invitation> invitation_;
+    std::vector<Post> posts_;
     std::size_t posted_ = 0;  ///< in this epoch
-    std::optional<std::vector<std::byte>> own_commit_;
+    std::optional<CommitMessages> own_commit_;
     bool is_closed_ = false;
     bool is_over_ = false;
     Moment epoch_since_;

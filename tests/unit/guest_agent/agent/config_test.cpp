@@ -14,15 +14,16 @@ TEST(AgentConfig, WhatIsNotSaidHasItsDefault) {
     EXPECT_FALSE(config->peer_software_tpm);
     EXPECT_EQ(config->group_pace.rotation, std::chrono::seconds{300});
     EXPECT_EQ(config->group_pace.patience, std::chrono::seconds{60});
+    EXPECT_EQ(config->group_founders, 0U);
 }
 
 TEST(AgentConfig, EachKeyIsTakenAndListsGrow) {
     const std::string key(64, 'a');
-    const auto config =
-        parse_config("program = /bin/app\nargument = -v\nargument = two words\nat-end = stay\n"
-                     "calls-in = no\ndisk = /dev/vda\ndisk-secret = data\ndisk-mount = /data\n"
-                     "peer-host = 000b01\npeer-host = 000b02\npeer-software-tpm = yes\nbroker-key = " +
-                     key + "\nbroker-key = " + key + "\r\n");
+    const auto config = parse_config(
+        "program = /bin/app\nargument = -v\nargument = two words\nat-end = stay\n"
+        "calls-in = no\ndisk = /dev/vda\ndisk-secret = data\ndisk-mount = /data\n"
+        "group-founders = 2\npeer-host = 000b01\npeer-host = 000b02\npeer-software-tpm = yes\nbroker-key = " +
+        key + "\nbroker-key = " + key + "\r\n");
     ASSERT_TRUE(config) << config.error().what;
     EXPECT_EQ(config->program, "/bin/app");
     EXPECT_EQ(config->arguments, (std::vector<std::string>{"-v", "two words"}));
@@ -30,16 +31,33 @@ TEST(AgentConfig, EachKeyIsTakenAndListsGrow) {
     EXPECT_EQ(config->disk + config->disk_secret + config->disk_mount, "/dev/vdadata/data");
     EXPECT_EQ(config->peer_hosts.size(), 2U);
     EXPECT_TRUE(config->peer_software_tpm);
+    EXPECT_EQ(config->group_founders, 2U);
     ASSERT_EQ(config->broker_keys.size(), 2U);
     EXPECT_EQ(config->broker_keys[0][31], std::byte{0xaa});
 }
 
 TEST(AgentConfig, WhatIsNotUnderstoodIsAnError) {
-    for (const char* const wrong :
-         {"program", "program = app", "unknown = 1", "at-end = never", "calls-in = maybe", "disk = vda",
-          "disk = /dev/vda", "broker-key = 12", "broker-key = zz", "peer-host = 0", "peer-software-tpm = 1",
-          "group-rotation = 0", "group-patience = soon", "group-patience = 86401", "disk-root = /sbin/init",
-          "verity = /dev/vdb", "verity-root = 12", "verity-blocks = 0", "verity-other = 1"}) {
+    for (const char* const wrong : {"program",
+                                    "program = app",
+                                    "unknown = 1",
+                                    "at-end = never",
+                                    "calls-in = maybe",
+                                    "disk = vda",
+                                    "disk = /dev/vda",
+                                    "broker-key = 12",
+                                    "broker-key = zz",
+                                    "peer-host = 0",
+                                    "peer-software-tpm = 1",
+                                    "group-rotation = 0",
+                                    "group-patience = soon",
+                                    "group-patience = 86401",
+                                    "group-founders = 0",
+                                    "group-founders = 65",
+                                    "disk-root = /sbin/init",
+                                    "verity = /dev/vdb",
+                                    "verity-root = 12",
+                                    "verity-blocks = 0",
+                                    "verity-other = 1"}) {
         EXPECT_FALSE(parse_config(wrong)) << wrong;
     }
 }

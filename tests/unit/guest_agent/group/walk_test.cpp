@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random walks: guests join, leave, rotate and crash, several commit at once, and a carrier loses, repeats,
-// delays and changes their messages. Held against what must be true of every walk:
+// Random walks: guests join, leave, rotate, crash and come back, several commit at once, and a carrier loses,
+// repeats, delays and changes their messages. Held against what must be true of every walk:
 //   - whoever is in an epoch with one transcript has its one key, and nobody else has that key;
 //   - whoever was removed holds no key, and no key of theirs opens a later box;
 //   - no byte of this whole process holds a secret of an epoch that all have left (forward secrecy: there is
@@ -113,6 +113,7 @@ public:
     [[nodiscard]] std::size_t most_members() const { return most_; }
     [[nodiscard]] std::size_t opened() const { return opened_; }
     [[nodiscard]] std::size_t removed() const { return removed_; }
+    [[nodiscard]] std::size_t returned() const { return returned_; }
 
     /// Secrets of the past that are still somewhere in this process.
     [[nodiscard]] std::size_t leaked() {
@@ -213,8 +214,7 @@ private:
         std::vector<std::vector<std::byte>> packages;
         const std::size_t room = kMost - committer->member->members().size();
         for (std::size_t joining = 1 + pick(std::min<std::size_t>(room, 3)); joining > 0; --joining) {
-            guests_.push_back(std::make_unique<Guest>("g" + std::to_string(guests_.size()), machine_));
-            Guest& fresh = *guests_.back();
+            Guest& fresh = newcomer();
             Applicant applicant = *Applicant::create(settings_of(fresh.name), committer->member->transcript(),
                                                      machine_.evidence());
             packages.push_back(applicant.package());
@@ -222,6 +222,19 @@ private:
                              Waiting{.guest = &fresh, .applicant = std::move(applicant)});
         }
         commit(*committer, {}, packages);
+    }
+    /// Somebody new, or who was a member once.
+    Guest& newcomer() {
+        for (auto& guest : guests_) {
+            const bool is_waiting = std::ranges::any_of(
+                waiting_, [&guest](const auto& waiting) { return waiting.second.guest == guest.get(); });
+            const bool is_in = guest->member && guest->member->is_member();
+            if (is_in || is_waiting || pick(3) != 0) continue;
+            came_back_.insert(guest.get());
+            return *guest;
+        }
+        guests_.push_back(std::make_unique<Guest>("g" + std::to_string(guests_.size()), machine_));
+        return *guests_.back();
     }
     void rotate(bool remove_one) {
         Guest* const committer = anybody();
@@ -310,6 +323,7 @@ private:
             waiting_.erase(waiting);
             if (!joined) return;
             letter.to->member = std::move(*joined);
+            returned_ += came_back_.erase(letter.to);
             return broadcast(letter.to->member->ready(), What::Control);
         }
     }
@@ -377,6 +391,8 @@ private:
     std::size_t most_ = 0;
     std::size_t opened_ = 0;
     std::size_t removed_ = 0;
+    std::set<Guest*> came_back_;  ///< who asks once more
+    std::size_t returned_ = 0;
     std::size_t past_ = 0;
 };
 
@@ -386,6 +402,7 @@ TEST(GroupWalk, MembersAgreeWhateverTheCarrierDoes) {
     std::size_t most = 0;
     std::size_t opened = 0;
     std::size_t removed = 0;
+    std::size_t returned = 0;
     for (std::uint64_t seed = 0; seed < seeds; ++seed) {
         SCOPED_TRACE(seed);
         Walk walk{seed};
@@ -396,14 +413,16 @@ TEST(GroupWalk, MembersAgreeWhateverTheCarrierDoes) {
         most = std::max(most, walk.most_members());
         opened += walk.opened();
         removed += walk.removed();
+        returned += walk.returned();
     }
     // A walk that goes nowhere shows nothing.
     EXPECT_GT(epochs, seeds * 10);
     EXPECT_EQ(most, kMost);
     EXPECT_GT(opened, seeds);
     EXPECT_GT(removed, seeds / 10);
-    std::printf("%zu epochs, up to %zu members, %zu messages opened, %zu removals heard\n", epochs, most,
-                opened, removed);
+    EXPECT_GT(returned, seeds / 10);
+    std::printf("%zu epochs, up to %zu members, %zu messages opened, %zu removals heard, %zu came back\n",
+                epochs, most, opened, removed, returned);
 }
 
 TEST(GroupWalk, NoSecretOfAnEarlierEpochIsAnywhereInMemory) {

@@ -103,6 +103,8 @@ Result<void> take_line(Config& config, std::string_view key, std::string_view va
         config.group_pace.rotation = HF_TRY(seconds_of(value));
     } else if (key == "group-patience") {
         config.group_pace.patience = HF_TRY(seconds_of(value));
+    } else if (key == "group-renewal") {
+        config.group_pace.renewal = HF_TRY(seconds_of(value));
     } else if (key == "group-founders") {
         config.group_founders = HF_TRY(
             number_of(value, group::kMaxMembers, "agent.conf: group-founders is a number, from 1 to 64"));

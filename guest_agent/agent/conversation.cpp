@@ -2,6 +2,7 @@
 #include "guest_agent/agent/conversation.hpp"
 
 #include "guest_agent/agent/coprocess.hpp"
+#include "guest_agent/agent/evidence.hpp"
 #include "guest_agent/crypto/kdf.hpp"
 #include "sys/log.hpp"
 
@@ -59,11 +60,18 @@ private:
         for (const std::string& member : *members_) HF_TRY(hear(member));
         const auto epoch = talk_.epoch();
         for (const Talk::Event& event : HF_TRY(talk_.turn(Clock::now()))) tell(event);
+        HF_TRY(renew_if_due());
         HF_TRY(post());
         if (talk_.epoch() != epoch) log::info("group_epoch", {{"number", talk_.epoch()}});
         if (door_) HF_TRY(mind_door(talk_.epoch() != epoch));
         else if (talk_.is_alone()) program_.queue_end();
         return talk_.have_all_entered() ? board_->forget_before(talk_.epoch()) : Result<void>{};
+    }
+    Result<void> renew_if_due() {
+        if (!talk_.is_renewal_due()) return {};
+        auto evidence = HF_TRY(make_evidence(talk_.renewal_binding()));
+        log::info("evidence_renewed");
+        return talk_.renew(std::move(evidence));
     }
     Result<void> mind_door(bool is_new_epoch) {
         // In this order: who learns of the new epoch and has no invitation yet was not let in.
@@ -93,7 +101,8 @@ private:
                 log::info("member_left", {{"name", event.name}});
                 return notice(kGone, event.name);
             case Talk::Kind::LeftOut:
-                log::warn("member_left_out", {{"name", event.name}, {"why", "nothing was heard of it"}});
+                log::warn("member_left_out",
+                          {{"name", event.name}, {"why", "it is silent, or its evidence is not accepted"}});
                 return notice(kGone, event.name);
         }
     }

@@ -346,6 +346,26 @@ Result<Outcome> Member::receive(Bytes message) {
     return message.front() == std::byte{4} ? receive_ready(message) : receive_commit(message);
 }
 
+Result<std::vector<std::byte>> Member::renewal(std::vector<std::byte> evidence) const {
+    if (!keys_) return input_error("not a member");
+    Renewal renewal{.group = settings_.group, .epoch = epoch_, .from = id_, .evidence = std::move(evidence)};
+    renewal.signature = HF_TRY(sign(signing_.secret, group::signed_part(renewal)));
+    return encode(renewal);
+}
+
+Result<bool> Member::judge_renewal(MemberId from, Bytes message) {
+    const Renewal renewal = HF_TRY(decode_renewal(message));
+    const auto peer = roster_.find(from);
+    if (!keys_ || peer == roster_.end()) return peer_fault("evidence of nobody in the group");
+    const bool is_its = renewal.group == settings_.group && renewal.epoch == epoch_ && renewal.from == from &&
+                        is_signed(peer->second.signing, group::signed_part(renewal), renewal.signature);
+    if (!is_its) return peer_fault("evidence that this member has not shown in this epoch");
+    const KeyPackage shown{
+        .name = peer->second.name, .signing = peer->second.signing, .evidence = renewal.evidence};
+    const Digest256 binding = group::renewal_binding(settings_.group, transcript_, shown.name, shown.signing);
+    return admission_->judge(binding, shown).has_value();
+}
+
 Result<Key> Member::export_key(std::string_view label) const {
     if (!keys_) return input_error("not a member");
     return hkdf_expand_key(keys_->exports, {text("holdfast group export 1"), text(label)});

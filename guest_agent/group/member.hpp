@@ -109,6 +109,16 @@ public:
     /// A commit or a ready, from anybody.
     Result<Outcome> receive(Bytes message);
 
+    /// What evidence that is shown again in this epoch must be bound to, and the message that shows it to
+    /// all.
+    [[nodiscard]] Digest256 renewal_binding() const {
+        return group::renewal_binding(settings_.group, transcript_, settings_.name, signing_.shared);
+    }
+    Result<std::vector<std::byte>> renewal(std::vector<std::byte> evidence) const;
+    /// Such a message of that member. False: its evidence is not accepted. An error: it is not what that
+    /// member says in this epoch.
+    Result<bool> judge_renewal(MemberId from, Bytes message);
+
     /// A key that all members of this epoch have. Different for each label.
     Result<Key> export_key(std::string_view label) const;
     Result<std::vector<std::byte>> seal(Bytes plain);

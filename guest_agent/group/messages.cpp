@@ -11,7 +11,7 @@ namespace holdfast::agent::group {
 namespace {
 
 // The first byte of what is signed tells what it is, so that a signature of one kind is none of another.
-enum class Kind : std::uint8_t { KeyPackage = 1, Commit, Welcome, Ready, Message, Standing };
+enum class Kind : std::uint8_t { KeyPackage = 1, Commit, Welcome, Ready, Message, Standing, Renewal };
 constexpr std::string_view kLabel = "holdfast group 1";
 constexpr std::size_t kMaxBox = 256;
 
@@ -224,6 +224,36 @@ Result<Ready> decode_ready(Bytes bytes) {
     ready.signature = HF_TRY(get_fixed<kSignatureBytes>(reader));
     HF_TRY(reader.expect_end());
     return ready;
+}
+
+std::vector<std::byte> signed_part(const Renewal& renewal) {
+    WireWriter writer = begin(Kind::Renewal);
+    writer.put_bytes(renewal.group);
+    writer.put(renewal.epoch);
+    writer.put(renewal.from);
+    writer.put_bytes(renewal.evidence);
+    return taken(writer);
+}
+
+std::vector<std::byte> encode(const Renewal& renewal) {
+    return with_signature(signed_part(renewal), renewal.signature);
+}
+
+Result<Renewal> decode_renewal(Bytes bytes) {
+    WireReader reader = HF_TRY(begin(Kind::Renewal, bytes));
+    Renewal renewal;
+    renewal.group = HF_TRY(get_fixed<16>(reader));
+    renewal.epoch = HF_TRY(reader.get<std::uint64_t>());
+    renewal.from = HF_TRY(reader.get<std::uint32_t>());
+    renewal.evidence = HF_TRY(get_at_most(reader, kMaxEvidence));
+    renewal.signature = HF_TRY(get_fixed<kSignatureBytes>(reader));
+    HF_TRY(reader.expect_end());
+    return renewal;
+}
+
+Digest256 renewal_binding(const GroupId& group, const Digest256& transcript, std::string_view name,
+                          const PublicBytes& signing) {
+    return hash_parts({text(kLabel), text("renewal"), group, transcript, text(name), signing});
 }
 
 std::vector<std::byte> signed_part(const GroupMessage& message) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "guest_agent/crypto/keys.hpp"
@@ -98,6 +99,22 @@ struct Ready {
 [[nodiscard]] std::vector<std::byte> encode(const Ready& ready);
 [[nodiscard]] Result<Ready> decode_ready(Bytes bytes);
 [[nodiscard]] std::vector<std::byte> signed_part(const Ready& ready);
+
+/// Evidence that a member shows once more while it is one.
+struct Renewal {
+    GroupId group{};
+    std::uint64_t epoch = 0;
+    MemberId from = 0;
+    std::vector<std::byte> evidence;
+    SignatureBytes signature{};
+};
+[[nodiscard]] std::vector<std::byte> encode(const Renewal& renewal);
+[[nodiscard]] Result<Renewal> decode_renewal(Bytes bytes);
+[[nodiscard]] std::vector<std::byte> signed_part(const Renewal& renewal);
+/// What the evidence must be bound to: who shows it, and the group's history up to this epoch, so that it is
+/// not older.
+[[nodiscard]] Digest256 renewal_binding(const GroupId& group, const Digest256& transcript,
+                                        std::string_view name, const PublicBytes& signing);
 
 /// Application bytes to the whole group.
 struct GroupMessage {

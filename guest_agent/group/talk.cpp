@@ -12,13 +12,14 @@ constexpr std::size_t kMessagesOfEpoch = 400;
 
 bool is_message(Bytes bytes) { return !bytes.empty() && bytes.front() == std::byte{5}; }
 bool is_commit(Bytes bytes) { return !bytes.empty() && bytes.front() == std::byte{2}; }
+bool is_renewal(Bytes bytes) { return !bytes.empty() && bytes.front() == std::byte{7}; }
 
 }  // namespace
 
 Talk::Talk(Member member, Pace pace, Moment now)
-    : member_{std::move(member)}, pace_{pace}, epoch_since_{now} {
+    : member_{std::move(member)}, pace_{pace}, now_{now}, shown_{now}, epoch_since_{now} {
     for (auto& [id, name] : member_.members()) {
-        if (id != member_.id()) peers_.emplace(id, Peer{.name = name, .commit = std::nullopt});
+        if (id != member_.id()) peers_.emplace(id, Peer{.name = name, .shown = now, .commit = std::nullopt});
     }
     posts_.push_back({.epoch = epoch(), .message = member_.ready()});
 }
@@ -88,6 +89,11 @@ Result<std::optional<Talk::Event>> Talk::hear(std::string_view name, Bytes messa
     const auto peer = find(name);
     if (peer == peers_.end()) return peer_fault("a message of nobody else in the group");
     if (is_message(message) && !peer->second.is_closed) return open(peer, message);
+    if (is_renewal(message)) {
+        if (!HF_TRY(member_.judge_renewal(peer->first, message))) peer->second.is_refused = true;
+        peer->second.shown = now_;
+        return std::nullopt;
+    }
     HF_TRY(hear_control(peer->second, message));
     return std::nullopt;
 }
@@ -133,7 +139,7 @@ std::optional<std::vector<std::byte>> Talk::due_commit() const {
     std::map<MemberId, const std::vector<std::byte>*> made;
     if (own_commit_) made.emplace(member_.id(), &own_commit_->commit);
     for (const auto& [id, peer] : peers_) {
-        if (peer.commit) made.emplace(id, &*peer.commit);
+        if (peer.commit && !has_expired(peer)) made.emplace(id, &*peer.commit);
     }
     for (const auto& [id, bytes] : made) {
         const auto commit = decode_commit(*bytes);
@@ -157,7 +163,7 @@ std::vector<Talk::Event> Talk::meet_roster() {
     });
     for (const auto& [id, name] : members) {
         if (id == member_.id() || peers_.contains(id)) continue;
-        peers_.emplace(id, Peer{.name = name, .commit = std::nullopt});
+        peers_.emplace(id, Peer{.name = name, .shown = now_, .commit = std::nullopt});
         events.push_back({.kind = Kind::Joined, .name = name, .line = {}});
     }
     return events;
@@ -171,6 +177,10 @@ Result<std::vector<Talk::Event>> Talk::enter(Bytes commit, Moment now) {
                           "they have heard nothing of it");
     }
     if (outcome != Outcome::NewEpoch) return peer_fault("a commit that begins no epoch");
+    const auto members = member_.members();
+    if (std::ranges::any_of(peers_,
+                            [&](const auto& p) { return p.second.is_refused && members.contains(p.first); }))
+        return peer_fault("the others keep a member whose evidence this guest does not accept");
     if (own_commit_ && !applicants_.empty() && std::ranges::equal(own_commit_->commit, commit))
         invitation_ = Invitation{.packages = packages(), .messages = std::move(*own_commit_)};
     own_commit_.reset();
@@ -187,13 +197,29 @@ Result<std::vector<Talk::Event>> Talk::enter(Bytes commit, Moment now) {
     return meet_roster();
 }
 
+Result<void> Talk::renew(std::vector<std::byte> evidence) {
+    posts_.push_back({.epoch = epoch(), .message = HF_TRY(member_.renewal(std::move(evidence)))});
+    shown_ = now_;
+    return {};
+}
+
+/// Who commits leaves out whose evidence has expired by its clock, which its host makes; this is ours.
+Result<void> Talk::expect_fresh_evidence() const {
+    const auto is_old = [this](const auto& peer) {
+        return now_ - peer.second.shown >= pace_.renewal + 2 * kRenewalGrace;
+    };
+    if (std::ranges::any_of(peers_, is_old))
+        return peer_fault("a member has not shown evidence again, and the others do not leave it out");
+    return {};
+}
+
 Result<void> Talk::close_if_due(Moment now) {
     const bool does_one_join = !applicants_.empty();
     if (is_closed_ || (is_alone() && !does_one_join)) return {};
     const bool is_late = now - epoch_since_ >= pace_.rotation;
     const bool is_much = posted_ * (peers_.size() + 1) >= kMessagesOfEpoch;
-    const bool does_another =
-        std::ranges::any_of(peers_, [](const auto& peer) { return peer.second.is_closed; });
+    const bool does_another = std::ranges::any_of(
+        peers_, [this](const auto& peer) { return peer.second.is_closed || has_expired(peer.second); });
     if (!is_late && !is_much && !does_another && !does_one_join && gone_.empty()) return {};
     HF_TRY(post_sealed(kClose, {}));
     is_closed_ = true;
@@ -203,21 +229,28 @@ Result<void> Talk::close_if_due(Moment now) {
 
 Result<void> Talk::commit_if_due(Moment now) {
     if (!is_closed_ || own_commit_) return {};
-    const auto rank = std::ranges::count_if(peers_, [this](const auto& p) { return p.first < member_.id(); });
+    const auto rank = std::ranges::count_if(
+        peers_, [this](const auto& p) { return p.first < member_.id() && !has_expired(p.second); });
     const auto waited = now - closed_since_;
     // Somebody else has committed, and who is to be there too has not closed: only the carrier can do that.
     if (waited > pace_.patience * (peers_.size() + 3)) {
         return peer_fault("the group does not go on: its carrier keeps messages back");
     }
-    if (std::ranges::any_of(peers_, [](const auto& p) { return p.second.commit.has_value(); })) return {};
+    if (std::ranges::any_of(peers_,
+                            [this](const auto& p) { return p.second.commit && !has_expired(p.second); }))
+        return {};
     std::vector<MemberId> leaving{gone_.begin(), gone_.end()};
+    for (const auto& [id, peer] : peers_) {
+        if (has_expired(peer)) leaving.push_back(id);
+    }
+    const std::size_t known = leaving.size();
     const auto stays = [this, rank](const auto& peer) {
         return peer.second.is_closed && is_ready(peer.first) && (rank == 0 || peer.first > member_.id());
     };
     for (const auto& peer : peers_) {
-        if (!stays(peer)) leaving.push_back(peer.first);
+        if (!stays(peer) && !has_expired(peer.second)) leaving.push_back(peer.first);
     }
-    const bool is_all_well = rank == 0 && leaving.size() == gone_.size();
+    const bool is_all_well = rank == 0 && leaving.size() == known;
     if (!is_all_well && waited <= pace_.patience * (rank + 1)) return {};
     own_commit_ = HF_TRY(member_.commit(leaving, packages()));
     posts_.push_back({.epoch = epoch(), .message = own_commit_->commit});
@@ -227,6 +260,8 @@ Result<void> Talk::commit_if_due(Moment now) {
 Result<std::vector<Talk::Event>> Talk::turn(Moment now) {
     std::vector<Event> events;
     if (is_over_) return events;
+    now_ = now;
+    HF_TRY(expect_fresh_evidence());
     if (const auto commit = due_commit()) events = HF_TRY(enter(*commit, now));
     HF_TRY(close_if_due(now));
     HF_TRY(commit_if_due(now));

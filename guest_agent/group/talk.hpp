@@ -10,6 +10,8 @@
 // others is left out by the commit; where the one who should commit does not, the next one in the roster
 // does. Two commits for one epoch split the group, which the members' readies show.
 //
+// Each shows evidence again on a timer. Who does not, or shows what is not accepted, is left out likewise.
+//
 // Whoever is first in the roster lets others in: it judges who asks, ends the epoch, and its commit adds
 // them, whom the others then judge too. One whom such a commit adds and who is not accepted there ends the
 // talk of the member that does not accept it.
@@ -59,6 +61,12 @@ public:
     Result<void> knock(std::string_view name, Bytes package);
     /// Who has knocked and is not in yet.
     [[nodiscard]] std::size_t applicants() const noexcept { return applicants_.size(); }
+    /// Whether it is time to show evidence again, for renewal_binding().
+    [[nodiscard]] bool is_renewal_due() const {
+        return may_say() && !is_alone() && now_ - shown_ >= pace_.renewal;
+    }
+    [[nodiscard]] Digest256 renewal_binding() const { return member_.renewal_binding(); }
+    Result<void> renew(std::vector<std::byte> evidence);
     /// After all that there was to hear was heard. Who has joined and who was left out: here.
     Result<std::vector<Event>> turn(Moment now);
     /// What there is to post since the last call, in order.
@@ -82,6 +90,8 @@ private:
     static constexpr std::byte kGoodbye{3};
     struct Peer {
         std::string name;
+        Moment shown;                                  ///< its evidence, the last time
+        bool is_refused = false;                       ///< what it has shown then
         bool is_closed = false;                        ///< has said all of this epoch
         std::optional<std::vector<std::byte>> commit;  ///< its, behind that
     };
@@ -96,6 +106,10 @@ private:
     [[nodiscard]] std::vector<Event> meet_roster();
     [[nodiscard]] std::vector<std::vector<std::byte>> packages() const;
     [[nodiscard]] bool is_ready(MemberId id) const;
+    [[nodiscard]] bool has_expired(const Peer& peer) const {
+        return peer.is_refused || now_ - peer.shown >= pace_.renewal + kRenewalGrace;
+    }
+    [[nodiscard]] Result<void> expect_fresh_evidence() const;
     Result<void> close_if_due(Moment now);
     Result<void> commit_if_due(Moment now);
 
@@ -110,6 +124,8 @@ private:
     std::optional<CommitMessages> own_commit_;
     bool is_closed_ = false;
     bool is_over_ = false;
+    Moment now_;
+    Moment shown_;  ///< our evidence, the last time
     Moment epoch_since_;
     Moment closed_since_{};
 };

@@ -459,6 +459,7 @@ def root_on_disk():
 
 GROUP = """group-rotation = 3
 group-patience = 30
+group-renewal = 20
 group-founders = 1
 channel-renewal = 3
 peer-software-tpm = yes
@@ -551,6 +552,10 @@ def live_in_group(alice, bob, boot):
     with behaviour("group: its epochs follow each other on a timer"):
         said_in(bob, "/run/log", "group_epoch number=4")
         said_in(alice, "/run/log", "group_epoch number=4")
+    with behaviour("group: each shows its evidence again, and stays"):
+        for vm in (alice, bob):
+            said_in(vm, "/run/log", "evidence_renewed")
+        assert "member_left_out" not in alice.sh("cat /run/log") + bob.sh("cat /run/log")
     with behaviour("group: what all have read the host need not keep"):
         until(lambda: not any(name.startswith(("trial.alice.1.", "trial.bob.1.")) for name in os.listdir("board")),
               "the messages of the first epoch are dropped")

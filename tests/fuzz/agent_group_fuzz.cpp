@@ -42,6 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     expect_one_encoding(decode_ready(bytes), bytes);
     expect_one_encoding(decode_group_message(bytes), bytes);
     expect_one_encoding(decode_standing(bytes), bytes);
+    expect_one_encoding(decode_renewal(bytes), bytes);
 
     Anybody anybody;
     Counter counter;
@@ -50,6 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto outcome = member.receive(bytes);
     holdfast::check(!outcome || *outcome == Outcome::NotNow, "a stranger changed a group");
     holdfast::check(!member.open(bytes), "a stranger spoke in a group");
+    holdfast::check(!member.judge_renewal(member.id(), bytes), "a stranger showed evidence of a member");
     std::ignore = member.admits({}, {{bytes.begin(), bytes.end()}});
     std::ignore = member.commit({}, {{bytes.begin(), bytes.end()}});
     Applicant applicant = *Applicant::create(settings, {}, no_evidence);

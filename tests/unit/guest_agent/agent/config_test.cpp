@@ -14,6 +14,7 @@ TEST(AgentConfig, WhatIsNotSaidHasItsDefault) {
     EXPECT_FALSE(config->peer_software_tpm);
     EXPECT_EQ(config->group_pace.rotation, std::chrono::seconds{300});
     EXPECT_EQ(config->group_pace.patience, std::chrono::seconds{60});
+    EXPECT_EQ(config->group_pace.renewal, std::chrono::seconds{1800});
     EXPECT_EQ(config->group_founders, 0U);
 }
 
@@ -51,6 +52,7 @@ TEST(AgentConfig, WhatIsNotUnderstoodIsAnError) {
                                     "group-rotation = 0",
                                     "group-patience = soon",
                                     "group-patience = 86401",
+                                    "group-renewal = 0",
                                     "group-founders = 0",
                                     "group-founders = 65",
                                     "disk-root = /sbin/init",

@@ -11,7 +11,9 @@
 namespace holdfast::agent::group {
 namespace {
 
-constexpr Pace kPace{.rotation = std::chrono::seconds{100}, .patience = std::chrono::seconds{20}};
+constexpr Pace kPace{.rotation = std::chrono::seconds{100},
+                     .patience = std::chrono::seconds{20},
+                     .renewal = std::chrono::seconds{300}};
 
 std::string words_of(Bytes bytes) {
     std::string words;
@@ -42,6 +44,9 @@ struct Speaker {
     std::vector<std::string> refused{};  ///< who was turned away by it
     std::optional<Error> failed{};
     bool is_there = true;
+    /// What it shows again: good evidence, none, or that of a machine that nobody trusts.
+    enum class Shows : std::uint8_t { Good, None, Bad } shows = Shows::Good;
+    std::size_t shown = 0;
 
     Speaker(std::string own, const FakeMachine& machine) : name{std::move(own)}, policy{machine} {}
     /// What it has said from that epoch on.
@@ -107,6 +112,7 @@ public:
             hear(one, *other, carrier == Carrier::Prompt ? 1000 : carrier == Carrier::Slow ? pick(3) : 0);
         if (one.failed) return;
         auto events = one.talk->turn(now);
+        show(one);
         if (!events) one.failed = events.error();
         else
             for (const Talk::Event& event : *events) take(one, event);
@@ -157,6 +163,12 @@ private:
         }
         if (one.talk->is_first() && one.talk->epoch() > announced.epoch) announced = one.talk->standing();
     }
+    void show(Speaker& one) {
+        if (one.shows == Speaker::Shows::None || !one.talk->is_renewal_due()) return;
+        const FakeMachine& by = one.shows == Speaker::Shows::Good ? machine : other_machine_;
+        ASSERT_TRUE(one.talk->renew(*by.evidence()(one.talk->renewal_binding())));
+        ++one.shown;
+    }
     /// An agent outside: goes in if it may, and asks anew if the group has gone on without it.
     void ask(Speaker& one) {
         const Digest256 made_for = decode_key_package(one.applicant->package())->made_for;
@@ -189,6 +201,7 @@ private:
         }
     }
 
+    FakeMachine other_machine_;
     std::mt19937_64 random_;
 };
 
@@ -514,6 +527,72 @@ TEST(Talk, AnInvitationWithAnyBitChangedIsRefused) {
             EXPECT_TRUE(late.failed && !late.talk) << of_welcome << " " << at;
         }
     }
+}
+
+TEST(Talk, EvidenceIsShownAgainOnATimer) {
+    Room room{3};
+    room.settle();
+    for (auto passed = 0 * kPace.rotation; passed < 4 * kPace.renewal; passed += kPace.rotation)
+        room.rotate();
+    for (const auto& one : room.speakers) {
+        EXPECT_FALSE(one->failed) << one->failed->what;
+        EXPECT_EQ(one->shown, 4U) << one->name;
+        EXPECT_TRUE(one->left_out.empty());
+    }
+}
+
+class TalkWithEvidence : public ::testing::TestWithParam<std::size_t> {
+protected:
+    void SetUp() override { room.settle(); }
+    /// The others go on, without that one, which finds out.
+    void expect_left_out() {
+        for (const auto& one : room.speakers) {
+            if (one.get() == &bad) continue;
+            ASSERT_FALSE(one->failed) << one->name << ": " << one->failed->what;
+            EXPECT_EQ(one->left_out, std::vector<std::string>{bad.name}) << one->name;
+        }
+        EXPECT_TRUE(bad.failed);
+    }
+    Room room{4};
+    Speaker& bad = *room.speakers[GetParam()];
+};
+
+// The first in the roster is the one that should commit; it may be the one whose evidence is bad.
+TEST_P(TalkWithEvidence, ThatIsNotAcceptedTheMemberIsLeftOut) {
+    bad.shows = Speaker::Shows::Bad;
+    for (auto passed = 0 * kPace.rotation; passed < kPace.renewal; passed += kPace.rotation) room.rotate();
+    room.settle();
+    expect_left_out();
+}
+
+TEST_P(TalkWithEvidence, ThatIsNotShownAgainTheMemberIsLeftOut) {
+    bad.shows = Speaker::Shows::None;
+    for (auto passed = 0 * kPace.rotation; passed < kPace.renewal + kRenewalGrace - kPace.rotation;
+         passed += kPace.rotation)
+        room.rotate();
+    EXPECT_EQ(room.speakers[(GetParam() + 1) % 4]->talk->others().size(), 3U);
+    room.rotate();
+    room.settle();
+    expect_left_out();
+}
+INSTANTIATE_TEST_SUITE_P(Each, TalkWithEvidence, ::testing::Values(0U, 1U, 3U));
+
+TEST(Talk, EvidenceOfAnotherEpochOrMemberOrChangedIsNotThatOfAMember) {
+    Room room{3};
+    room.settle();
+    Talk& shows = *room.speakers[0]->talk;
+    ASSERT_TRUE(shows.renew(*room.machine.evidence()(shows.renewal_binding())));
+    std::vector<std::byte> message = shows.take_posts().back().message;
+    Talk& hears = *room.speakers[1]->talk;
+    EXPECT_FALSE(hears.hear("g2", message));
+    for (std::byte& byte : message) {
+        byte ^= std::byte{1};
+        EXPECT_FALSE(hears.hear("g0", message)) << &byte - message.data();
+        byte ^= std::byte{1};
+    }
+    EXPECT_TRUE(hears.hear("g0", message));
+    room.rotate();
+    EXPECT_FALSE(hears.hear("g0", message)) << "of an epoch that is over";
 }
 
 /// Turns in any order, lines and epochs at any moment, a carrier that delays, one that leaves, one that dies,

@@ -132,6 +132,17 @@ TEST_F(SwtpmTest, PlatformHierarchyIsShut) {
     EXPECT_EQ(tpm2::parse_response(*answer).value().code, kHierarchyOfTheFirstHandle);
 }
 
+// A guest's driver has a deadline for it.
+TEST_F(SwtpmTest, NothingIsLeftForTheGuestToTest) {
+    ASSERT_TRUE(Tpm::create(swtpm->control(), swtpm->data()).value()->power_on(some_boot()));
+    Client other = client();
+    const auto answer = other.transact(tpm2::get_untested());
+    ASSERT_TRUE(answer);
+    const auto response = tpm2::expect_success(*answer, "IncrementalSelfTest");
+    ASSERT_TRUE(response);
+    EXPECT_EQ(hex(response->body), "00000000");
+}
+
 TEST_F(SwtpmTest, RebootStartsAfreshWhateverTheVmmBeforeLeftBehind) {
     const auto events = some_boot();
     ASSERT_TRUE(Tpm::create(swtpm->control(), swtpm->data()).value()->power_on(events));

@@ -59,6 +59,8 @@ Result<void> Tpm::power_on(std::span<const eventlog::Event> events) {
     for (const eventlog::Event& event : events) {
         HF_TRY(demand(tpm2::pcr_extend(event.pcr, event.digests), "the vTPM does not extend a PCR"));
     }
+    // Linux gives it two seconds in all, and a host on which several guests start may need more.
+    HF_TRY(demand(tpm2::self_test(), "the vTPM does not pass its self-test"));
     HF_TRY(demand(tpm2::disable_platform_hierarchy(), "the vTPM does not shut its platform hierarchy"));
     return {};
 }

@@ -27,7 +27,7 @@ public:
     ~Tpm() override;
 
     /// What firmware does: a TPM Reset, banks SHA-256 and SHA-384 and no other, all of `events` extended, the
-    /// platform hierarchy shut. A Peer error says what the vTPM did not do.
+    /// platform hierarchy shut, its self-test passed. A Peer error says what the vTPM did not do.
     Result<void> power_on(std::span<const eventlog::Event> events);
     void start();
 

@@ -12,6 +12,12 @@ Message shutdown(Su type) {
     return Command{St::NO_SESSIONS, Cc::Shutdown}.put(static_cast<std::uint16_t>(type)).finish();
 }
 
+Message self_test() { return Command{St::NO_SESSIONS, Cc::SelfTest}.put(std::uint8_t{0}).finish(); }
+
+Message get_untested() {
+    return Command{St::NO_SESSIONS, Cc::IncrementalSelfTest}.put(std::uint32_t{0}).finish();
+}
+
 Message get_pcr_banks() {
     return Command{St::NO_SESSIONS, Cc::GetCapability}
         .put(static_cast<std::uint32_t>(Cap::PCRS))

@@ -29,6 +29,11 @@ inline constexpr std::uint32_t kAllPcrs = (1U << kPcrs) - 1;
 
 [[nodiscard]] Message startup(Su type);
 [[nodiscard]] Message shutdown(Su type);
+/// Of what has not been tested since Startup.
+[[nodiscard]] Message self_test();
+/// Tests nothing; the answer's body is a list of the algorithms that have not been tested: a count of 32 bits
+/// first.
+[[nodiscard]] Message get_untested();
 [[nodiscard]] Message get_pcr_banks();
 [[nodiscard]] Message pcr_extend(std::uint32_t pcr, std::span<const Digest> digests);
 [[nodiscard]] Message pcr_read(std::span<const PcrBank> selection);

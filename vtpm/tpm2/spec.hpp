@@ -16,6 +16,8 @@ enum class Cc : std::uint32_t {  // §6.5.2, TPM_CC
     HierarchyControl = 0x121,
     PCR_Allocate = 0x12b,
     CreatePrimary = 0x131,
+    IncrementalSelfTest = 0x142,
+    SelfTest = 0x143,
     Startup = 0x144,
     Shutdown = 0x145,
     NV_Read = 0x14e,

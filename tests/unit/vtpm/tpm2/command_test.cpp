@@ -22,6 +22,11 @@ TEST(Tpm2Command, StartupAndShutdown) {
     EXPECT_EQ(hex(shutdown(Su::STATE)), "80010000000c000001450001");
 }
 
+TEST(Tpm2Command, SelfTestIsOfWhatWasNotTested) {
+    EXPECT_EQ(hex(self_test()), "80010000000b0000014300");
+    EXPECT_EQ(hex(get_untested()), "80010000000e0000014200000000");
+}
+
 TEST(Tpm2Command, PcrExtendHasAnEmptyPasswordAndADigestOfEachBank) {
     Digest digest{.alg = Alg::SHA256};
     digest.bytes().front() = std::byte{0xaa};

@@ -133,19 +133,23 @@ Result<void> Talk::hear_control(Peer& peer, Bytes message) {
     return {};
 }
 
-/// The commit that ends this epoch, once all who will be in the next one have closed. Where several were
-/// made, of the first in the roster.
+/// The commit that ends this epoch, once all who will be in the next one have closed. Who will not be may
+/// have said goodbye, and we have not read on to it: that is waited for as long as for somebody silent. Where
+/// several commits were made, that of the first in the roster.
 std::optional<std::vector<std::byte>> Talk::due_commit() const {
     std::map<MemberId, const std::vector<std::byte>*> made;
     if (own_commit_) made.emplace(member_.id(), &own_commit_->commit);
     for (const auto& [id, peer] : peers_) {
         if (peer.commit && !has_expired(peer)) made.emplace(id, &*peer.commit);
     }
+    const bool is_patient = is_closed_ && now_ - closed_since_ <= pace_.patience;
     for (const auto& [id, bytes] : made) {
         const auto commit = decode_commit(*bytes);
         if (!commit || commit->epoch != member_.epoch()) continue;
-        const bool have_closed = std::ranges::all_of(peers_, [&commit](const auto& peer) {
-            return peer.second.is_closed || std::ranges::binary_search(commit->removed, peer.first);
+        const bool have_closed = std::ranges::all_of(peers_, [&](const auto& peer) {
+            if (peer.second.is_closed) return true;
+            return std::ranges::binary_search(commit->removed, peer.first) &&
+                   (!is_patient || has_expired(peer.second));
         });
         if (have_closed) return *bytes;
     }

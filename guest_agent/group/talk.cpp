@@ -107,6 +107,9 @@ Result<std::optional<Talk::Event>> Talk::open(Peers::iterator peer, Bytes messag
     const Bytes rest = opened.plain.bytes().subspan(1);
     switch (opened.plain.bytes().front()) {
         case kLine: {
+            // Who reads lines would take what is behind it for another member's.
+            if (std::ranges::find(rest, std::byte{'\n'}) != rest.end())
+                return peer_fault("a line that has a line's end in it");
             SecretBuffer line{rest.size()};
             std::ranges::copy(rest, line.bytes().begin());
             return Event{.kind = Kind::Line, .name = peer->second.name, .line = std::move(line)};

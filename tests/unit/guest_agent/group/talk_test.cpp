@@ -329,6 +329,15 @@ TEST(Talk, WhoComesLaterIsInTheNextEpochAndHearsNoLineOfTheOnesBefore) {
     EXPECT_EQ(late.heard.at("g1"), std::vector<std::string>{"after"});
 }
 
+TEST(Talk, LineOfAMemberCannotLookLikeOneOfAnother) {
+    Room room{3};
+    room.settle();
+    room.say(*room.speakers[1], "mine\ng2 not mine");
+    room.settle();
+    EXPECT_TRUE(room.speakers[0]->failed);
+    EXPECT_FALSE(room.speakers[0]->heard.contains("g1"));
+}
+
 TEST(Talk, WhoHasGoneComesBackUnderItsName) {
     Room room{3};
     room.settle();

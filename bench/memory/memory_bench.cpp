@@ -450,6 +450,7 @@ void seal() {
 }
 
 void curve() {
+    const Processors one{0};
     constexpr std::uint32_t kPages = 16'384;
     const std::vector<std::uint32_t> points{5, 10, 15, 20, 25, 35, 50, 65, 80, 100};
     const std::vector<std::uint32_t> quick_points{5, 25, 50, 80, 100};

@@ -7,7 +7,6 @@
 #include <ctime>
 
 #include <fmt/format.h>
-#include <malloc.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -26,7 +25,6 @@ namespace holdfast::cli {
 namespace {
 
 constexpr std::size_t kMaxGuests = 16;  // of 4 MiB at most each
-constexpr int kArenas = 4;              // of the heap: one guest at a time is judged
 
 /// `where` is changed to what the kernel gave.
 UniqueFd listen_at(const std::string& text, sockaddr_in& where) {
@@ -53,9 +51,8 @@ std::vector<std::string> memories_of(const BrokerConfig& config) {
 
 /// From here on there are no files, no other network than who connects, and no other processes.
 void enter_jail() {
-    // The C library would look for its file of time zones later, and for the number of processors.
+    // The C library would look for its file of time zones later.
     ::tzset();
-    ::mallopt(M_ARENA_MAX, kArenas);
     // The others come as something to poll for, which an ignored signal does not.
     constexpr std::array kIgnored{SIGPIPE};
     const auto jailed = sandbox::enter({.filter = sandbox::policy::broker, .ignored_signals = kIgnored});

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <memory>
 
-#include <malloc.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <sys/random.h>
@@ -23,13 +22,6 @@
 namespace {
 
 using namespace holdfast;
-
-// An arena of its own for the data channel's thread would be one that glibc shrinks, and for that it looks
-// into /proc, which is not there.
-Result<void> keep_to_one_arena() {
-    if (::mallopt(M_ARENA_MAX, 1) != 1) return Error{Fault::Os, 0, "set up the heap"};
-    return {};
-}
 
 /// Random bytes for OpenSSL and libtpms from the kernel's generator. OpenSSL's own is seeded from it too, and
 /// to make that one it first builds every algorithm it has, which costs more than all else at our start
@@ -65,7 +57,6 @@ Result<void> warm_up_openssl() {
 
 Result<void> serve(const UniqueFd& handover) {
     auto [launch, key] = HF_TRY(vtpm::receive_launch(handover));
-    HF_TRY(keep_to_one_arena());
     HF_TRY(warm_up_openssl());
     vtpm::StoreClient store{std::move(launch.state)};
     const vtpm::Id id = launch.identity.id;

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -111,9 +112,17 @@ Result<void> set_flag(int option, unsigned long value, const char* what) {
     return {};
 }
 
+/// A thread's own arena of the heap is one that glibc shrinks, and for that it opens a file of /proc; how
+/// many there may be it asks a file of /sys. Neither is there, and asking is death.
+Result<void> keep_to_one_arena() {
+    if (::mallopt(M_ARENA_MAX, 1) != 1) return Error{Fault::Os, 0, "set up the heap"};
+    return {};
+}
+
 }  // namespace
 
 Result<void> enter(const Profile& profile) {
+    HF_TRY(keep_to_one_arena());
     HF_TRY(close_all_but(profile.keep));
     HF_TRY(expect_no_directories());
     HF_TRY(ignore_signals(profile.ignored_signals));

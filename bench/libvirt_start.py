@@ -77,10 +77,11 @@ def measure():
             file = pathlib.Path(directory, name + '.xml')
             file.write_text(xml(name, emulator, f'{directory}/{name}.console', more))
             libvirtd.virsh('define', str(file))
-        for turn in range(given.rounds + 1):  # the first warms caches
+        warm_up = 1 if given.rounds > 1 else 0
+        for turn in range(given.rounds + warm_up):
             for name, taken in results.items():
                 values = once(libvirtd, name, pathlib.Path(directory, name + '.console'))
-                if turn:
+                if turn >= warm_up:
                     taken.append(values)
         libvirtd.close()
     for index, (figure, what, unit) in enumerate(FIGURES):

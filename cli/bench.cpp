@@ -82,7 +82,7 @@ Report measure_all(const BenchOptions& options, std::string command) {
     report.interrupted = g_interrupted != 0;
     for (const bench::Goal& goal : bench::goals()) {
         if (!is_wanted(goal.suite)) continue;
-        report.rows.push_back(bench::judge(goal, report.outcomes.find(goal.suite)->second));
+        report.rows.push_back(bench::judge(goal, report.outcomes.find(goal.suite)->second, report.quick));
     }
     return report;
 }

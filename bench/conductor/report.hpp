@@ -55,7 +55,8 @@ struct Report {
     std::map<std::string, Outcome, std::less<>> outcomes;  ///< by suite
 };
 
-[[nodiscard]] Row judge(const Goal& goal, const Outcome& outcome);
+/// `quick`: what a suite did not give may be a thing that takes too long for that.
+[[nodiscard]] Row judge(const Goal& goal, const Outcome& outcome, bool quick);
 
 /// "at most 0.25"; empty where nothing was promised.
 [[nodiscard]] std::string wanted_words(const Goal& goal);

@@ -99,7 +99,6 @@ Outcome measure(const Suite& suite, bool quick, int runs, const Places& places,
         return outcome;
     };
     if (auto why = missing(suite); !why.empty()) return give_up(std::move(why));
-    if (suite.needs.contains("full") && quick) return give_up("only with --full: it takes minutes");
     if (suite.needs.contains("vectors") && ::access(places.vectors.c_str(), R_OK) < 0) {
         return give_up("no vectors of evidence at " + places.vectors);
     }

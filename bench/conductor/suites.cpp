@@ -20,8 +20,7 @@ constexpr std::string_view kGoogleFull =
 
 constexpr std::array kSuites{
     Suite{"launch", "Launch and exits", "run", Lines, "--figures --runs 5 first-byte memory exits at-once",
-          "--figures --runs 25 first-byte memory exits at-once", "kvm qemu python"},
-    Suite{"density", "Density", "run", Lines, "", "--figures density", "full kvm python"},
+          "--figures --runs 25 first-byte memory exits at-once density", "kvm qemu python"},
     Suite{"linux", "Launch of Linux", "run", Lines, "--figures --runs 3 linux", "--figures --runs 15 linux",
           "qemu python source"},
     Suite{"block", "Block", "run", Lines, "--figures --runs 5 block", "--figures --runs 15 block",
@@ -55,7 +54,7 @@ constexpr std::array kGoals{
          "bare KVM loop", "", AtMost, 1.05, 2},
     Goal{"launch", "16 at once: all have said their first byte, p99 ms", "launch.at_once.p99.16", "", "",
          "launch.at_once.p99.1", "one alone", "", Shown, 0, 10},
-    Goal{"density", "built-in guests that fit, until memory or a launch gives way", "launch.density.guests",
+    Goal{"launch", "built-in guests that fit, until memory or a launch gives way", "launch.density.guests",
          "", "", "", "", "", Shown, 0, 10},
     Goal{"linux", "exec to Debian's init in the emulated host, s", "linux.init.holdfast", "linux.init.peer",
          "QEMU microvm", "", "", "", AtMost, 0.8, 2},

@@ -266,7 +266,9 @@ End Supervisor::run_boot() {
 }
 
 void Supervisor::end(EndReason reason, std::string detail) {
-    if (!end_) end_ = End{.reason = reason, .detail = std::move(detail)};
+    // A guest that has just asked for a reboot must not outlive who was told to end: the signal is taken.
+    const bool overrules = end_ && end_->reason == EndReason::Reboot && reason == EndReason::Killed;
+    if (!end_ || overrules) end_ = End{.reason = reason, .detail = std::move(detail)};
 }
 
 void Supervisor::on_vmm_report() {

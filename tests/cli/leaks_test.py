@@ -98,6 +98,19 @@ class Leaks(CliTest):
         vm.communicate(timeout=60)
         self.assertEqual(vm.returncode, 13)
 
+    def test_a_supervisor_that_is_told_to_end_while_its_guest_reboots_ends(self):
+        for i in range(20):  # a signal and the guest's request in one turn of its loop are not always had
+            words = [*self.launch_words(f'told-{i}'), '--cmdline', 'job=hello end=reboot']
+            vm = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            while not (line := vm.stdout.readline()).startswith(b'JOB: ok'):
+                self.assertTrue(line, 'the VM ended')
+            vm.terminate()
+            try:
+                vm.communicate(timeout=60)
+            finally:
+                vm.kill()
+            self.assertEqual(vm.returncode, 13)
+
 
 @unittest.skipUnless(os.geteuid() == 0, 'skip: no root')  # to become somebody else
 @needs_kvm

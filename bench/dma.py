@@ -14,11 +14,6 @@ TREE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TREE / "tests/host"))
 import in_emulated_host
 
-EDU = "0000:01:00.0"
-SCRIPT = f"""echo vfio-pci >/sys/bus/pci/devices/{EDU}/driver_override
-echo {EDU} >/sys/bus/pci/drivers_probe
-HF_DEVICE={EDU} exec "$@" """
-
 
 def main():
     parser = argparse.ArgumentParser()
@@ -26,7 +21,7 @@ def main():
     program = os.path.abspath(parser.parse_args().build) + "/bench/bench-iommu-host"
     if "HF_DEVICE" in os.environ:
         os.execv(program, [program])
-    return in_emulated_host.run(["sh", "-c", SCRIPT, "sh", program], os.environ, 600, "--device", "edu")
+    return in_emulated_host.run_with_edu([program], os.environ, 600)
 
 
 if __name__ == "__main__":

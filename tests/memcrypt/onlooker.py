@@ -12,7 +12,7 @@ from vm import DEADLINE, until
 
 CHUNK = 1 << 20
 # A memfd; for root who may not raise the limit of locked memory, a nameless file of a tmpfs that is never swapped.
-RAM = re.compile(r" (/memfd:guest-ram|/#\d+ \(deleted\)$)")
+RAM = re.compile(r"(?:^| )(/memfd:guest-ram|/#\d+ \(deleted\)$)")
 
 
 def mappings(pid):
@@ -28,7 +28,7 @@ class Ram:
     """Guest RAM by its file, as another holder of it would see and change it."""
 
     def __init__(self, vmm):
-        start, end = next((start, end) for start, end, _, name in mappings(vmm) if RAM.search(f" {name}"))
+        start, end = next((start, end) for start, end, _, name in mappings(vmm) if RAM.search(name))
         self._fd = os.open(f"/proc/{vmm}/map_files/{start:x}-{end:x}", os.O_RDWR)
         self.size = os.fstat(self._fd).st_size
 
@@ -138,7 +138,7 @@ def in_file(path, needles):
 
 
 def is_unswapped_file(pid):
-    return any(RAM.search(f" {name}") and name.startswith("/#") for _, _, _, name in mappings(pid))
+    return any(RAM.search(name) and name.startswith("/#") for _, _, _, name in mappings(pid))
 
 
 def flags_of_ram(pid):

@@ -13,9 +13,9 @@ constexpr std::uint32_t kFirstAhead = 4;
 
 Streams::Advice Streams::on_fault(std::uint32_t page) noexcept {
     ++clock_;
-    advised_ = nullptr;
     Stream* oldest = streams_.data();
     Stream* near = nullptr;
+    std::int32_t near_stride = 0;
     for (Stream& stream : streams_) {
         if (stream.used < oldest->used) oldest = &stream;
         if (stream.used == 0) continue;
@@ -27,16 +27,13 @@ Streams::Advice Streams::on_fault(std::uint32_t page) noexcept {
         if (stream.ahead > 0) continue;
         const std::int32_t stride = stride_to(stream, distance);
         if (stride != 0 && stride != distance && stride == stream.stride) return go_on(stream, page, 1);
-        if (stride != 0) near = &stream;
+        if (stride != 0) {
+            near = &stream;
+            near_stride = stride;
+        }
     }
-    if (near != nullptr) {
-        const std::int32_t stride = stride_to(*near, std::int64_t{page} - near->last);
-        *near = {.last = page, .stride = stride, .used = clock_};
-    } else {
-        near = oldest;
-        *near = {.last = page, .used = clock_};
-    }
-    latest_ = near;
+    latest_ = near != nullptr ? near : oldest;
+    *latest_ = {.last = page, .stride = near_stride, .used = clock_};
     return {};
 }
 
@@ -57,12 +54,12 @@ Streams::Advice Streams::go_on(Stream& stream, std::uint32_t page, std::int64_t 
     stream.last = page;
     stream.below = stream.above = 0;
     stream.used = clock_;
-    advised_ = latest_ = &stream;
+    latest_ = &stream;
     return {.stride = stream.stride, .count = stream.ahead, .proved = proved};
 }
 
 void Streams::followed(std::uint32_t count) noexcept {
-    if (advised_ != nullptr) advised_->ahead = count;
+    if (latest_ != nullptr) latest_->ahead = count;
 }
 
 void Streams::open_beside(std::uint32_t below, std::uint32_t above) noexcept {

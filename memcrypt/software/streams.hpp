@@ -43,8 +43,7 @@ private:
     std::uint32_t most_;
     std::uint64_t clock_ = 0;
     std::array<Stream, 16> streams_{};
-    Stream* latest_ = nullptr;   ///< of the last fault
-    Stream* advised_ = nullptr;  ///< whom followed() is about
+    Stream* latest_ = nullptr;  ///< of the last fault: what followed() and open_beside() are about
 };
 
 }  // namespace holdfast::memcrypt::software

@@ -96,10 +96,8 @@ TEST_F(SwtpmTest, PcrsAfterPowerOnAreThoseOfTheReplayedLogInBothBanks) {
     const auto powered = tpm->power_on(events);
     ASSERT_TRUE(powered) << powered.error().what;
     Client other = client();
-    const auto log = eventlog::decode(eventlog::encode(events));
-    ASSERT_TRUE(log);
     for (const tpm2::Alg bank : eventlog::kBanks) {
-        const auto expected = eventlog::replay(*log, bank);
+        const auto expected = eventlog::replay(events, bank);
         ASSERT_TRUE(expected);
         for (std::uint32_t pcr = 0; pcr < 16; ++pcr) {
             const tpm2::Digest zero{.alg = bank};

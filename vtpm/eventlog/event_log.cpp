@@ -2,7 +2,6 @@
 #include "vtpm/eventlog/event_log.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "sys/wire/endian.hpp"
 
@@ -59,85 +58,6 @@ public:
     std::vector<std::byte> bytes_;
 };
 
-class Input {
-public:
-    explicit Input(std::span<const std::byte> bytes) noexcept : rest_{bytes} {}
-    template <typename T>
-    Result<T> get() {
-        static_assert(std::is_trivially_copyable_v<T>);
-        const auto raw = HF_TRY(get_raw(sizeof(T)));
-        T value;
-        std::memcpy(&value, raw.data(), sizeof value);
-        return value;
-    }
-    Result<std::span<const std::byte>> get_raw(std::size_t size) {
-        if (size > rest_.size()) return peer_fault("event log ends in the middle of an event");
-        const auto taken = rest_.first(size);
-        rest_ = rest_.subspan(size);
-        return taken;
-    }
-    /// Nothing follows, or only what fills a log's area.
-    [[nodiscard]] bool is_at_end() const noexcept {
-        if (rest_.empty()) return true;
-        const std::byte fill = rest_.front();
-        if (fill != std::byte{0} && fill != std::byte{0xff}) return false;
-        return std::ranges::all_of(rest_, [fill](std::byte byte) { return byte == fill; });
-    }
-
-private:
-    std::span<const std::byte> rest_;
-};
-
-struct Bank {
-    std::uint16_t alg = 0;
-    std::size_t digest_size = 0;
-};
-
-Result<std::vector<Bank>> read_spec_id(Input& input) {
-    const auto header = HF_TRY(input.get<wire::EventHeader>());
-    if (header.type.get() != static_cast<std::uint32_t>(EventType::NO_ACTION)) {
-        return peer_fault("event log does not begin with a Spec ID event");
-    }
-    Input data{HF_TRY(input.get_raw(header.data_size.get()))};
-    const auto spec = HF_TRY(data.get<wire::SpecId>());
-    if (!std::ranges::equal(spec.signature, kSignature)) {
-        return peer_fault("event log is not crypto-agile (Spec ID Event03)");
-    }
-    if (spec.algorithms.get() == 0 || spec.algorithms.get() > tpm2::kMaxBanks) {
-        return peer_fault("event log has no or too many PCR banks");
-    }
-    std::vector<Bank> banks;
-    for (std::uint32_t i = 0; i < spec.algorithms.get(); ++i) {
-        const auto algorithm = HF_TRY(data.get<wire::Algorithm>());
-        const auto known = tpm2::known_alg(algorithm.id.get());
-        if (known && tpm2::digest_size(*known) != algorithm.digest_size.get()) {
-            return peer_fault("event log gives an algorithm the wrong digest size");
-        }
-        banks.push_back({algorithm.id.get(), algorithm.digest_size.get()});
-    }
-    return banks;
-}
-
-Result<Event> read_event(Input& input, std::span<const Bank> banks) {
-    const auto header = HF_TRY(input.get<wire::Event2Header>());
-    Event event{.pcr = header.pcr.get(), .type = header.type.get(), .digests = {}, .data = {}};
-    if (header.digests.get() > banks.size()) return peer_fault("event has more digests than there are banks");
-    for (std::uint32_t i = 0; i < header.digests.get(); ++i) {
-        const std::uint16_t alg = HF_TRY(input.get<Le<std::uint16_t>>()).get();
-        const auto bank = std::ranges::find(banks, alg, &Bank::alg);
-        if (bank == banks.end()) return peer_fault("event has a digest of a bank that the log has not");
-        const auto raw = HF_TRY(input.get_raw(bank->digest_size));
-        if (const auto known = tpm2::known_alg(alg)) {
-            tpm2::Digest& digest = event.digests.emplace_back(tpm2::Digest{.alg = *known});
-            std::ranges::copy(raw, digest.bytes().begin());
-        }
-    }
-    const std::uint32_t size = HF_TRY(input.get<Le<std::uint32_t>>()).get();
-    const auto data = HF_TRY(input.get_raw(size));
-    event.data.assign(data.begin(), data.end());
-    return event;
-}
-
 }  // namespace
 
 void BankHashes::update(std::span<const std::byte> bytes) noexcept {
@@ -160,7 +80,7 @@ Event make_event(std::uint32_t pcr, EventType type, std::span<const tpm2::Digest
                  std::string_view data) {
     const auto bytes = std::as_bytes(std::span{data});
     return {.pcr = pcr,
-            .type = static_cast<std::uint32_t>(type),
+            .type = type,
             .digests = {digests.begin(), digests.end()},
             .data = {bytes.begin(), bytes.end()}};
 }
@@ -187,7 +107,8 @@ std::vector<std::byte> encode(std::span<const Event> events) {
                               .data_size = static_cast<std::uint32_t>(spec.bytes_.size())});
     log.put_raw(spec.bytes_);
     for (const Event& event : events) {
-        log.put(wire::Event2Header{event.pcr, event.type, static_cast<std::uint32_t>(event.digests.size())});
+        log.put(wire::Event2Header{event.pcr, static_cast<std::uint32_t>(event.type),
+                                   static_cast<std::uint32_t>(event.digests.size())});
         for (const tpm2::Digest& digest : event.digests) {
             log.put(Le<std::uint16_t>{static_cast<std::uint16_t>(digest.alg)});
             log.put_raw(digest.bytes());
@@ -198,20 +119,10 @@ std::vector<std::byte> encode(std::span<const Event> events) {
     return std::move(log.bytes_);
 }
 
-Result<std::vector<Event>> decode(std::span<const std::byte> log) {
-    if (log.size() > kMaxLogBytes) return peer_fault("event log is too long");
-    Input input{log};
-    const auto banks = HF_TRY(read_spec_id(input));
-    std::vector<Event> events;
-    // Bounded: each event takes 16 bytes at least of a log of kMaxLogBytes at most.
-    while (!input.is_at_end()) events.push_back(HF_TRY(read_event(input, banks)));
-    return events;
-}
-
 Result<Pcrs> replay(std::span<const Event> events, tpm2::Alg bank) {
     Pcrs pcrs(tpm2::kPcrs);
     for (const Event& event : events) {
-        if (event.type == static_cast<std::uint32_t>(EventType::NO_ACTION)) continue;
+        if (event.type == EventType::NO_ACTION) continue;
         if (event.pcr >= pcrs.size()) return peer_fault("event of a PCR that there is not");
         const auto digest = std::ranges::find(event.digests, bank, &tpm2::Digest::alg);
         if (digest == event.digests.end()) return peer_fault("event has no digest for the bank");

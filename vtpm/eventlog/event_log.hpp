@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The TCG event log in its crypto-agile form (TCG PC Client Platform Firmware Profile 1.05, §10): writing,
-// reading, and what PCRs come of it. The log itself proves nothing: it explains PCR values that a TPM vouches
-// for, and event types and data are covered by nothing at all.
+// and what PCRs come of it. Reading those of others is the verifier's (attest/formats/eventlog).
 #pragma once
 
 #include <array>
@@ -27,7 +26,7 @@ enum class EventType : std::uint32_t {  // §10.4.1, those that we write
 
 struct Event {
     std::uint32_t pcr = 0;
-    std::uint32_t type = 0;  ///< an EventType, or one that we do not know
+    EventType type = EventType::NO_ACTION;
     std::vector<tpm2::Digest> digests;
     std::vector<std::byte> data;
 };
@@ -51,11 +50,6 @@ private:
 
 /// The log's bytes: the Spec ID event, then `events`, each with a digest for each of kBanks.
 [[nodiscard]] std::vector<std::byte> encode(std::span<const Event> events);
-
-inline constexpr std::size_t kMaxLogBytes = 1U << 20;  ///< what decode() looks at
-/// The events behind the Spec ID event. Bytes of anybody: every size is judged. The log ends with its last
-/// byte, or where nothing but zeroes or nothing but ones follow (a log in its area).
-[[nodiscard]] Result<std::vector<Event>> decode(std::span<const std::byte> log);
 
 /// PCRs after a TPM Reset and these events, for one bank; none: nothing was extended into it. An event that
 /// has no digest for the bank, or a PCR that there is not, is a Peer error.

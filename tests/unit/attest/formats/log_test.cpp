@@ -29,6 +29,14 @@ TEST(EventLog, OfOurOwnFirmwareReplaysAsItDoesThere) {
     const auto log = parse_log(bytes, Kind::Tcg);
     ASSERT_TRUE(log);
     EXPECT_EQ((*log)->count, events.size());
+    Cursor cursor{**log};
+    for (const ours::Event& written : events) {
+        const auto read = cursor.next();
+        ASSERT_TRUE(read && *read != nullptr);
+        EXPECT_EQ((*read)->pcr, written.pcr);
+        EXPECT_EQ((*read)->type, static_cast<std::uint32_t>(written.type));
+        EXPECT_TRUE(std::ranges::equal((*read)->data, written.data));
+    }
     for (const auto& [theirs, alg] :
          {std::pair{tpm2::Alg::SHA256, HashAlg::Sha256}, std::pair{tpm2::Alg::SHA384, HashAlg::Sha384}}) {
         const auto expected = ours::replay(events, theirs);

@@ -35,7 +35,8 @@ Admitted admit(const iommu::Policy& policy, const std::string& address, const st
     return {.shape = {.address = address,
                       .rule = static_cast<std::uint32_t>(device.rule),
                       .max_bytes = rule.max_bytes,
-                      .max_mappings = rule.max_mappings},
+                      .max_mappings = rule.max_mappings,
+                      .intx = rule.intx},
             .group = device.group};
 }
 

@@ -89,6 +89,8 @@ private:
             rule_.ats = value<bool>(key, node, "true or false");
         } else if (key == "pri") {
             rule_.pri = value<bool>(key, node, "true or false");
+        } else if (key == "intx") {
+            rule_.intx = value<bool>(key, node, "true or false");
         } else if (key == "p2p") {
             if (value<bool>(key, node, "false")) {
                 bad_policy(path_, node.source(), "no device reaches another one here: p2p cannot be true",
@@ -102,8 +104,9 @@ private:
                     "say isolation = \"group\", or leave it out");
             }
         } else {
-            bad_policy(path_, node.source(), fmt::format("the key '{}' is not known", printable(key)),
-                       "the keys are address, ids, max_bytes, max_mappings, ats, pri, p2p and isolation");
+            bad_policy(
+                path_, node.source(), fmt::format("the key '{}' is not known", printable(key)),
+                "the keys are address, ids, max_bytes, max_mappings, ats, pri, intx, p2p and isolation");
         }
     }
     template <typename T>

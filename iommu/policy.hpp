@@ -21,6 +21,7 @@ struct Rule {
     std::uint64_t max_mappings = 32768;
     bool ats = false;  ///< a device that translates itself is past every check of ours
     bool pri = false;
+    bool intx = false;  ///< its interrupt line is the guest's too
 };
 
 struct Policy {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vmm/guest_load.hpp"
 
+#include <algorithm>
+
 #include "vmm/boot/boot.hpp"
 #include "vmm/boot/loader.hpp"
 #include "vmm/boot/vcpu_state.hpp"
@@ -15,7 +17,8 @@ std::optional<boot::Viot> viot_of(const LaunchConfig& config) {
     const std::uint8_t iommu = iommu_slot(config);
     return boot::Viot{.iommu = iommu,
                       .first = static_cast<std::uint8_t>(iommu + 1),
-                      .last = static_cast<std::uint8_t>(iommu + config.devices.size())};
+                      .last = static_cast<std::uint8_t>(iommu + config.devices.size()),
+                      .lines = std::ranges::any_of(config.devices, &DeviceShape::intx)};
 }
 
 }  // namespace
@@ -41,7 +44,9 @@ std::string shape_text(const LaunchConfig& config) {
     if (config.vsock_cid) text += "device vsock\n";
     if (config.virtio_console) text += "device console\n";
     if (!config.devices.empty()) text += "device iommu\n";
-    for (std::size_t i = 0; i < config.devices.size(); ++i) text += "device of the host\n";
+    for (const DeviceShape& device : config.devices) {
+        text += device.intx ? "device of the host intx\n" : "device of the host\n";
+    }
     if (config.vtpm) text += "device tpm\n";
     if (config.bundle) {
         text += "bundle " + hex(sha384(std::as_bytes(std::span{config.bundle->manifest}))) + '\n';

@@ -111,6 +111,7 @@ void put_devices(WireWriter& writer, const LaunchConfig& config) {
         writer.put(device.rule);
         writer.put(device.max_bytes);
         writer.put(device.max_mappings);
+        writer.put(static_cast<std::uint8_t>(device.intx));
     }
 }
 
@@ -144,6 +145,7 @@ Result<void> get_devices(WireReader& reader, LaunchConfig& config) {
         device.max_bytes = HF_TRY(reader.get<std::uint64_t>());
         device.max_mappings = HF_TRY(reader.get<std::uint64_t>());
         if (device.max_mappings > kMostMappings) return peer_fault("more mappings than the kernel has");
+        device.intx = HF_TRY(get_bool(reader));
         config.devices.push_back(std::move(device));
     }
     return {};

@@ -45,6 +45,7 @@ struct DeviceShape {
     std::uint32_t rule = 0;
     std::uint64_t max_bytes = 0;  ///< of guest memory that it may reach at a time
     std::uint64_t max_mappings = 0;
+    bool intx = false;  ///< its interrupt line is the guest's too
 };
 inline constexpr std::size_t kMaxDevices = 4;
 

@@ -148,11 +148,15 @@ Result<void> Machine::build_devices() {
     if (config_.devices.empty()) return {};
     // What the ACPI table will say, and the launch digest covers.
     check(next_slot_ == iommu_slot(config_), "PCI slot of the IOMMU");
-    devices_ = HF_TRY(vfio::Assigned::create(
-        {.memory = memory_, .interrupts = interrupts_, .doorbells = *vm_, .slots = *vm_, .pci = pci_},
-        config_.devices, std::move(fds_.devices), next_slot_,
-        {.failed = [this](const Error& error) { device_failed(error); },
-         .happened = [this] { wake_.signal(); }}));
+    devices_ = HF_TRY(vfio::Assigned::create({.memory = memory_,
+                                              .interrupts = interrupts_,
+                                              .lines = *vm_,
+                                              .doorbells = *vm_,
+                                              .slots = *vm_,
+                                              .pci = pci_},
+                                             config_.devices, std::move(fds_.devices), next_slot_,
+                                             {.failed = [this](const Error& error) { device_failed(error); },
+                                              .happened = [this] { wake_.signal(); }}));
     return {};
 }
 

@@ -20,7 +20,12 @@ bool outside(const Region& region, std::uint64_t offset, std::size_t size) noexc
 }
 
 std::uint32_t index_of(Interrupts kind) noexcept {
-    return kind == Interrupts::Msi ? VFIO_PCI_MSI_IRQ_INDEX : VFIO_PCI_MSIX_IRQ_INDEX;
+    switch (kind) {
+        case Interrupts::Intx: return VFIO_PCI_INTX_IRQ_INDEX;
+        case Interrupts::Msi: return VFIO_PCI_MSI_IRQ_INDEX;
+        case Interrupts::Msix: break;
+    }
+    return VFIO_PCI_MSIX_IRQ_INDEX;
 }
 
 }  // namespace
@@ -92,6 +97,17 @@ Result<std::uint32_t> Device::vectors(Interrupts kind) const {
 
 Result<void> Device::connect_vectors(Interrupts kind, std::span<const int> eventfds) const {
     if (eventfds.size() > kMostVectors) return input_error("too many interrupts of a device");
+    return set_events(kind, VFIO_IRQ_SET_ACTION_TRIGGER, eventfds);
+}
+
+Result<void> Device::connect_line(int raised, int ended) const {
+    HF_TRY(set_events(Interrupts::Intx, VFIO_IRQ_SET_ACTION_TRIGGER, std::span{&raised, 1}));
+    const auto rearmed = set_events(Interrupts::Intx, VFIO_IRQ_SET_ACTION_UNMASK, std::span{&ended, 1});
+    if (!rearmed) static_cast<void>(disconnect(Interrupts::Intx));
+    return rearmed;
+}
+
+Result<void> Device::set_events(Interrupts kind, std::uint32_t action, std::span<const int> eventfds) const {
     // The kernel's struct ends in an array without a size.
     struct SetIrqs {
         std::uint32_t argsz, flags, index, start, count;
@@ -99,7 +115,7 @@ Result<void> Device::connect_vectors(Interrupts kind, std::span<const int> event
     };
     static_assert(offsetof(SetIrqs, fds) == sizeof(vfio_irq_set));
     SetIrqs request{.argsz = static_cast<std::uint32_t>(sizeof(vfio_irq_set) + eventfds.size_bytes()),
-                    .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                    .flags = VFIO_IRQ_SET_DATA_EVENTFD | action,
                     .index = index_of(kind),
                     .start = 0,
                     .count = static_cast<std::uint32_t>(eventfds.size()),
@@ -109,7 +125,7 @@ Result<void> Device::connect_vectors(Interrupts kind, std::span<const int> event
     return {};
 }
 
-Result<void> Device::disconnect_vectors(Interrupts kind) const {
+Result<void> Device::disconnect(Interrupts kind) const {
     vfio_irq_set request{};
     request.argsz = sizeof request;
     request.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;

@@ -20,7 +20,7 @@ struct Region {
 };
 
 enum class BusMaster : std::uint8_t { Off, On };
-enum class Interrupts : std::uint8_t { Msi, Msix };
+enum class Interrupts : std::uint8_t { Intx, Msi, Msix };
 
 class Device {
 public:
@@ -41,14 +41,17 @@ public:
     /// Lets the device answer in its memory BARs. A reset puts this back as it was.
     Result<void> enable_memory() const;
 
-    /// How many vectors of this kind it has; 0: none.
+    /// How many vectors of this kind it has (of Intx: lines); 0: none.
     [[nodiscard]] Result<std::uint32_t> vectors(Interrupts kind) const;
     /// From now on the device's vectors 0, 1, ... signal these eventfds (at most kMostVectors), which the
-    /// kernel keeps. Interrupts of this kind are on then, and of the other kind must be off.
+    /// kernel keeps. Interrupts of this kind (of messages) are on then, and of the other kinds must be off.
     static constexpr std::size_t kMostVectors = 64;
     Result<void> connect_vectors(Interrupts kind, std::span<const int> eventfds) const;
-    /// They are off.
-    Result<void> disconnect_vectors(Interrupts kind) const;
+    /// The same for its line: when it is asserted, `raised` is signalled and the line masked, until `ended`
+    /// is signalled.
+    Result<void> connect_line(int raised, int ended) const;
+    /// Interrupts of this kind are off.
+    Result<void> disconnect(Interrupts kind) const;
 
     Result<void> set_bus_master(BusMaster wanted) const;
     [[nodiscard]] Result<bool> is_bus_master() const;
@@ -57,6 +60,7 @@ public:
 
 private:
     Result<void> set_command(std::uint16_t bit, bool wanted) const;
+    Result<void> set_events(Interrupts kind, std::uint32_t action, std::span<const int> eventfds) const;
     Device(UniqueFd fd, Kernel& kernel) noexcept : fd_{std::move(fd)}, kernel_{&kernel} {}
 
     UniqueFd fd_;

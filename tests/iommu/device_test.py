@@ -137,7 +137,8 @@ class Device(unittest.TestCase):
         for text in ("device = 1", "[[device]]\n", '[[device]]\naddress = "x"\n', "[[device]]\nids = 7\n",
                      f'[[device]]\naddress = "{EDU}"\nbypass = true\n', f'[[device]]\naddress = "{EDU}"\nmax_bytes = 1\n',
                      f'[[device]]\naddress = "{EDU}"\nmax_mappings = 70000\n', f'[[device]]\naddress = "{EDU}"\np2p = true\n',
-                     f'[[device]]\naddress = "{EDU}"\nisolation = "none"\n', "]["):
+                     f'[[device]]\naddress = "{EDU}"\nisolation = "none"\n',
+                     f'[[device]]\naddress = "{EDU}"\nintx = "INTA"\n', "]["):
             self.allow(text)
             self.assertIn("HF-0701", self.ask("bind", EDU).stderr, text)
         self.assertEqual(driver(EDU), "")

@@ -25,6 +25,9 @@ constexpr auto kDsdt = std::to_array<std::uint8_t>({
 constexpr auto kTpmSsdt = std::to_array<std::uint8_t>({
 #include "vmm/boot/tpm.inc"
 });
+constexpr auto kIntxSsdt = std::to_array<std::uint8_t>({
+#include "vmm/boot/intx.inc"
+});
 
 /// A table being built: the 36-byte header of ACPI 6.5 §5.2.6, then the body.
 class Table {
@@ -218,6 +221,7 @@ std::vector<std::byte> make_rsdp(std::uint64_t xsdt_address) {
 
 std::span<const std::uint8_t> dsdt() noexcept { return kDsdt; }
 std::span<const std::uint8_t> tpm_ssdt() noexcept { return kTpmSsdt; }
+std::span<const std::uint8_t> intx_ssdt() noexcept { return kIntxSsdt; }
 
 Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus, WithTpm tpm,
                                const std::optional<Viot>& viot) {
@@ -233,6 +237,7 @@ Result<void> write_acpi_tables(Loader& loader, std::uint32_t cpus, WithTpm tpm,
         xsdt.put(HF_TRY(placer.place(make_tpm2().finish())));
     }
     if (viot) xsdt.put(HF_TRY(placer.place(make_viot(*viot).finish())));
+    if (viot && viot->lines) xsdt.put(HF_TRY(placer.place(std::as_bytes(intx_ssdt()))));
     const std::uint64_t xsdt_address = HF_TRY(placer.place(xsdt.finish()));
     return loader.write(kAcpiTables, make_rsdp(xsdt_address));
 }

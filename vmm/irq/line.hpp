@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How devices interrupt the guest: edge lines into the I/O APIC, and message-signalled vectors.
+// How devices interrupt the guest: lines into the I/O APIC, and message-signalled vectors.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,25 @@ public:
 
 private:
     EventFd event_;
+};
+
+/// A level-triggered input of the I/O APIC, bound in the kernel to the events of a device of the host:
+/// asserted when `raised` is signalled; at the guest's end of interrupt it is not any more, and `ended` is
+/// signalled.
+struct LevelLine {
+    EventFd raised;
+    EventFd ended;
+};
+
+/// Hands out lines; the VM implements it.
+class LineSource {
+public:
+    LineSource() = default;
+    LineSource(const LineSource&) = delete;
+    LineSource& operator=(const LineSource&) = delete;
+    virtual ~LineSource() = default;
+    /// `gsi` is the I/O APIC's pin.
+    virtual Result<LevelLine> create_level_line(std::uint32_t gsi) = 0;
 };
 
 /// PCI 3.0 §6.8: what a device writes where to interrupt.

@@ -169,6 +169,12 @@ Result<irq::Line> Vm::create_line(std::uint32_t gsi) {
     return irq::Line{std::move(event)};
 }
 
+Result<irq::LevelLine> Vm::create_level_line(std::uint32_t gsi) {
+    irq::LevelLine line{.raised = HF_TRY(EventFd::create()), .ended = HF_TRY(EventFd::create())};
+    HF_TRY(irqfd(gsi, line.raised, KVM_IRQFD_FLAG_RESAMPLE, &line.ended));
+    return line;
+}
+
 Result<std::uint32_t> Vm::allocate_gsi() {
     const Lock hold{routes_lock_};
     if (routes_->next_gsi == kMostRoutes - kPicPins) return Error{Fault::Os, ENOSPC, "interrupts of devices"};
@@ -197,11 +203,13 @@ Result<void> Vm::disconnect(std::uint32_t gsi, const EventFd& event) const {
     return irqfd(gsi, event, KVM_IRQFD_FLAG_DEASSIGN);
 }
 
-Result<void> Vm::irqfd(std::uint32_t gsi, const EventFd& event, std::uint32_t flags) const {
+Result<void> Vm::irqfd(std::uint32_t gsi, const EventFd& event, std::uint32_t flags,
+                       const EventFd* ended) const {
     kvm_irqfd request{};
     request.fd = static_cast<std::uint32_t>(event.fd().get());
     request.gsi = gsi;
     request.flags = flags;
+    if (ended != nullptr) request.resamplefd = static_cast<std::uint32_t>(ended->fd().get());
     HF_TRY(ioctl_retry(fd_, HF_KVM_REQUEST(KVM_IRQFD), &request));
     return {};
 }

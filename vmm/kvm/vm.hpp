@@ -21,7 +21,7 @@ namespace holdfast::kvm {
 
 /// Any thread, once created. The order of creation matters to KVM: interrupt controllers first, then
 /// vCPUs in the order of their APIC ids; create() and create_vcpu() keep to it.
-class Vm final : public bus::Doorbells, public bus::Slots {
+class Vm final : public bus::Doorbells, public bus::Slots, public irq::LineSource {
 public:
     /// `kvm` is an open /dev/kvm. Probes what we need and names what is missing.
     static Result<std::unique_ptr<Vm>> create(const UniqueFd& kvm);
@@ -34,6 +34,7 @@ public:
 
     /// An edge into I/O APIC pin `gsi` each time the line is triggered.
     Result<irq::Line> create_line(std::uint32_t gsi);
+    Result<irq::LevelLine> create_level_line(std::uint32_t gsi) override;
     /// Delivers one message-signalled interrupt now. One that makes no sense is delivered nowhere.
     void signal_msi(const irq::MsiMessage& message) const noexcept;
     /// A number for route_msi() and connect(), which nobody else has.
@@ -58,7 +59,8 @@ private:
     Vm(UniqueFd fd, std::vector<kvm_cpuid_entry2> cpuid, std::size_t run_size);
     /// An empty `host` takes the slot away.
     Result<void> map_slot(std::uint32_t slot, GuestAddr start, std::span<std::byte> host) const;
-    Result<void> irqfd(std::uint32_t gsi, const EventFd& event, std::uint32_t flags) const;
+    Result<void> irqfd(std::uint32_t gsi, const EventFd& event, std::uint32_t flags,
+                       const EventFd* ended = nullptr) const;
     Result<void> doorbell(std::uint64_t address, const EventFd& event, std::uint32_t flags) const;
 
     UniqueFd fd_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One PCI function as its root complex sees it: 256 bytes of configuration space in which every bit
 // is read-only unless it was declared writable, memory BARs, and a capability list. PCI 3.0 §6.
-// Left out: I/O BARs, expansion ROMs, INTx, and bus mastering as a condition for DMA.
+// Left out: I/O BARs, expansion ROMs, and bus mastering as a condition for DMA.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Offsets and bits of PCI configuration space: PCI Local Bus 3.0 §6.1, §6.2, §6.8.2; ECAM: PCI
-// Express 5.0 §7.2.2. Only what a type 0 function without I/O space and without INTx needs.
+// Express 5.0 §7.2.2. Only what a type 0 function without I/O space needs.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,7 @@ inline constexpr std::size_t SUBSYSTEM_VENDOR_ID = 0x2c;
 inline constexpr std::size_t SUBSYSTEM_ID = 0x2e;
 inline constexpr std::size_t CAPABILITIES = 0x34;
 inline constexpr std::size_t INTERRUPT_LINE = 0x3c;
+inline constexpr std::size_t INTERRUPT_PIN = 0x3d;
 inline constexpr std::size_t FIRST_CAPABILITY = 0x40;
 
 inline constexpr std::uint16_t COMMAND_MEMORY = 1U << 1;

@@ -56,9 +56,11 @@ Result<void> Assigned::add(const Parts& parts, const vmm::DeviceShape& shape, vm
               .group = std::move(fds.group),
               .domain = {}};
     auto device = HF_TRY(iommu::host::Device::create(std::move(fds.device)));
-    unit.function =
-        HF_TRY(Function::create(std::move(device), shape.address,
-                                {.interrupts = parts.interrupts, .slots = parts.slots}, hooks_.failed));
+    std::optional<irq::LevelLine> line;
+    if (shape.intx) line = HF_TRY(parts.lines.create_level_line(boot::line_gsi(slot)));
+    unit.function = HF_TRY(Function::create(std::move(device), shape.address,
+                                            {.interrupts = parts.interrupts, .slots = parts.slots},
+                                            std::move(line), hooks_.failed));
     HF_TRY(parts.pci.add(slot, *unit.function));
     service_.add_endpoint(unit.endpoint, *unit.space, shape.rule,
                           {.max_mappings = shape.max_mappings, .max_bytes = shape.max_bytes});

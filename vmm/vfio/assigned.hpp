@@ -34,6 +34,7 @@ public:
     struct Parts {
         const memcrypt::GuestMemory& memory;
         irq::MsiSource& interrupts;
+        irq::LineSource& lines;
         bus::Doorbells& doorbells;
         bus::Slots& slots;
         pci::RootComplex& pci;

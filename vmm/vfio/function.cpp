@@ -25,6 +25,8 @@ constexpr std::size_t kTable = 4;
 constexpr std::size_t kPending = 8;
 constexpr std::uint16_t kTableSize = 0x7ff;
 constexpr std::uint32_t kBarIndex = 7;
+// §6.2.4, interrupt pin.
+constexpr std::uint8_t kIntA = 1;
 /// So many capabilities fit behind the header, each of at least 4 bytes; more is a loop.
 constexpr int kMostCapabilities = 48;
 
@@ -60,6 +62,7 @@ Result<Function::Shape> Function::read_shape(const iommu::host::Device& device) 
 
 Result<void> Function::read_interrupts(const iommu::host::Device& device,
                                        std::span<const std::byte, spec::kConfigSize> config, Shape& shape) {
+    shape.has_line = HF_TRY(device.vectors(Interrupts::Intx)) != 0;
     const std::uint32_t vectors = HF_TRY(device.vectors(Interrupts::Msix));
     const auto msix = find_capability(config, spec::CAP_MSIX);
     if (vectors == 0 || !msix || *msix + pci::Msix::kCapabilitySize > config.size()) {
@@ -81,29 +84,31 @@ Result<void> Function::read_interrupts(const iommu::host::Device& device,
 }
 
 Result<std::unique_ptr<Function>> Function::create(iommu::host::Device device, std::string address,
-                                                   const Parts& parts,
+                                                   const Parts& parts, std::optional<irq::LevelLine> line,
                                                    std::function<void(const Error&)> failed) {
     HF_TRY(device.reset());
     HF_TRY(device.enable_memory());
     const Shape shape = HF_TRY(read_shape(device));
     std::vector<EventFd> signals;
     for (std::uint16_t i = 0; i < shape.vectors; ++i) signals.push_back(HF_TRY(EventFd::create()));
+    if (!shape.has_line) line.reset();
     std::unique_ptr<Function> function{new Function{std::move(device), std::move(address), shape, parts,
-                                                    std::move(signals), std::move(failed)}};
+                                                    std::move(signals), std::move(line), std::move(failed)}};
     HF_TRY(function->add_bars(shape));
-    HF_TRY(function->add_interrupts());
+    HF_TRY(function->add_interrupts(shape.kind));
     return function;
 }
 
 Function::Function(iommu::host::Device device, std::string address, const Shape& shape, const Parts& parts,
-                   std::vector<EventFd> signals, std::function<void(const Error&)> failed)
+                   std::vector<EventFd> signals, std::optional<irq::LevelLine> line,
+                   std::function<void(const Error&)> failed)
     : pci::Function{shape.identity},
       device_{std::move(device)},
       address_{std::move(address)},
       parts_{parts},
       failed_{std::move(failed)},
-      kind_{shape.kind},
-      signals_{std::move(signals)} {}
+      signals_{std::move(signals)},
+      line_{std::move(line)} {}
 
 Result<void> Function::add_bars(const Shape& shape) {
     for (unsigned index = 0; index < spec::kBars; ++index) {
@@ -129,9 +134,15 @@ Result<void> Function::add_bars(const Shape& shape) {
     return {};
 }
 
-Result<void> Function::add_interrupts() {
+Result<void> Function::add_interrupts(Interrupts kind) {
+    if (line_) {
+        pci::put_field<std::uint8_t>(config(), spec::INTERRUPT_PIN, kIntA);
+        // A driver that finds all of the command register as it wants it does not write it.
+        const Lock hold{lock_};
+        settle_interrupts();
+    }
     if (signals_.empty()) return {};
-    if (kind_ == Interrupts::Msi) {
+    if (kind == Interrupts::Msi) {
         msi_ = HF_TRY(pci::Msi::create(parts_.interrupts, signals_.front()));
         capability_ = add_capability(pci::Msi::capability(), pci::Msi::writable());
         return {};
@@ -157,31 +168,50 @@ void Function::config_was_written(std::size_t offset, std::size_t size) noexcept
     const bool msi = msi_ && pci::touches(offset, size, capability_, pci::Msi::kCapabilitySize);
     if (!command && !msix && !msi) return;
     const Lock hold{lock_};
-    if (msix) set_msix();
-    if (msi) set_msi();
+    if (msix) msix_->set_control(msix_control());
+    if (msi) msi_->set(config().subspan(capability_).first<pci::Msi::kCapabilitySize>());
+    settle_interrupts();
     wanted_ = (pci::get_field<std::uint16_t>(config(), spec::COMMAND) & spec::COMMAND_MASTER) != 0;
     settle_bus_master();
 }
 
-void Function::set_msix() noexcept {
-    const auto control = pci::get_field<std::uint16_t>(config(), capability_ + spec::MSIX_CONTROL);
-    msix_->set_control(control);
-    connect((control & spec::MSIX_ENABLE) != 0);
+std::uint16_t Function::msix_control() const noexcept {
+    return pci::get_field<std::uint16_t>(config(), capability_ + spec::MSIX_CONTROL);
 }
 
-void Function::set_msi() noexcept {
-    msi_->set(config().subspan(capability_).first<pci::Msi::kCapabilitySize>());
-    connect(msi_->enabled());
+/// PCI 3.0 §6.8: a function whose messages are on does not use its line.
+std::optional<Interrupts> Function::wanted_interrupts() const noexcept {
+    if (down_) return std::nullopt;
+    if (msix_ && (msix_control() & spec::MSIX_ENABLE) != 0) return Interrupts::Msix;
+    if (msi_ && msi_->enabled()) return Interrupts::Msi;
+    const auto command = pci::get_field<std::uint16_t>(config(), spec::COMMAND);
+    if (line_ && (command & spec::COMMAND_INTX_DISABLE) == 0) return Interrupts::Intx;
+    return std::nullopt;
 }
 
-void Function::connect(bool wanted) noexcept {
-    if (wanted == connected_ || down_) return;
+Result<void> Function::connect(Interrupts kind) const {
+    if (kind == Interrupts::Intx)
+        return device_.connect_line(line_->raised.fd().get(), line_->ended.fd().get());
     std::array<int, iommu::host::Device::kMostVectors> numbers{};
     std::ranges::transform(signals_, numbers.begin(), [](const EventFd& event) { return event.fd().get(); });
-    const auto done = wanted ? device_.connect_vectors(kind_, std::span{numbers}.first(signals_.size()))
-                             : device_.disconnect_vectors(kind_);
+    return device_.connect_vectors(kind, std::span{numbers}.first(signals_.size()));
+}
+
+void Function::settle_interrupts() noexcept {
+    const auto wanted = wanted_interrupts();
+    if (wanted == connected_) return;
     // The guest waits for interrupts that do not come: seen there, and here.
-    if (!done) log::warn("device.interrupts", done.error(), {{"device", address_}});
+    const auto warn = [this](const Error& error) {
+        log::warn("device.interrupts", error, {{"device", address_}});
+    };
+    if (connected_) {
+        // VFIO has one kind on at a time.
+        if (const auto done = device_.disconnect(*connected_); !done) return warn(done.error());
+        connected_.reset();
+    }
+    if (!wanted) return;
+    const auto done = connect(*wanted);
+    if (!done) warn(done.error());
     else connected_ = wanted;
 }
 
@@ -206,7 +236,7 @@ void Function::shut_down() noexcept {
     if (std::exchange(down_, true)) return;
     settle_bus_master();
     // Best effort from here on: the kernel does the same when the last descriptor is closed.
-    if (connected_) static_cast<void>(device_.disconnect_vectors(kind_));
+    settle_interrupts();
     if (const auto reset = device_.reset(); !reset)
         log::warn("device.reset", reset.error(), {{"device", address_}});
 }

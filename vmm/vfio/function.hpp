@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A device of the host as a PCI function of the guest. Configuration space is ours: of the real one only what
-// names the device is copied, so what is not known to be safe is not there (no ATS, PRI, ROM, INTx, I/O
-// ports, nor extended space). Pages of memory BARs are the guest's as they are, but for those that hold the
+// names the device is copied, so what is not known to be safe is not there (no ATS, PRI, ROM, I/O ports,
+// nor extended space). Pages of memory BARs are the guest's as they are, but for those that hold the
 // device's own interrupt table, which answers nowhere: these are trapped. MSI-X lives in a BAR of its own,
 // whose table the device never sees. A device without MSI-X has one vector of MSI, if it has that. Left out:
-// more of MSI, PCI Express and power management capabilities.
+// more of MSI, PCI Express and power management capabilities. Its interrupt line is the guest's only if that
+// is asked for, while its driver has no messages on.
 #pragma once
 
 #include <functional>
@@ -34,10 +35,10 @@ public:
         bus::Slots& slots;
     };
     /// `device` is reset and does nothing then. `failed` hears, on any thread, that the device could not be
-    /// kept from mastering the bus: the VM must end. One without a free BAR for the interrupt table is an
-    /// Input error.
+    /// kept from mastering the bus: the VM must end. `line` is what its INTA drives, if it has that. One
+    /// without a free BAR for the interrupt table is an Input error.
     static Result<std::unique_ptr<Function>> create(iommu::host::Device device, std::string address,
-                                                    const Parts& parts,
+                                                    const Parts& parts, std::optional<irq::LevelLine> line,
                                                     std::function<void(const Error&)> failed);
     std::string_view name() const noexcept override { return address_; }
 
@@ -60,6 +61,7 @@ private:
         pci::Identity identity;
         iommu::host::Interrupts kind = iommu::host::Interrupts::Msix;
         std::uint16_t vectors = 0;
+        bool has_line = false;
         std::vector<Hidden> hidden;
     };
     class Window final : public bus::Device {
@@ -95,26 +97,29 @@ private:
     };
 
     Function(iommu::host::Device device, std::string address, const Shape& shape, const Parts& parts,
-             std::vector<EventFd> signals, std::function<void(const Error&)> failed);
+             std::vector<EventFd> signals, std::optional<irq::LevelLine> line,
+             std::function<void(const Error&)> failed);
     static Result<Shape> read_shape(const iommu::host::Device& device);
     static Result<void> read_interrupts(const iommu::host::Device& device,
                                         std::span<const std::byte, pci::spec::kConfigSize> config,
                                         Shape& shape);
     Result<void> add_bars(const Shape& shape);
-    Result<void> add_interrupts();
-    void set_msix() noexcept HF_REQUIRES(lock_);
-    void set_msi() noexcept HF_REQUIRES(lock_);
+    Result<void> add_interrupts(iommu::host::Interrupts kind);
+    [[nodiscard]] std::uint16_t msix_control() const noexcept;
     void bar_moved(unsigned index, std::optional<std::uint64_t> address) noexcept override;
     void config_was_written(std::size_t offset, std::size_t size) noexcept override HF_EXCLUDES(lock_);
-    void connect(bool wanted) noexcept HF_REQUIRES(lock_);
+    [[nodiscard]] std::optional<iommu::host::Interrupts> wanted_interrupts() const noexcept
+        HF_REQUIRES(lock_);
+    Result<void> connect(iommu::host::Interrupts kind) const;
+    void settle_interrupts() noexcept HF_REQUIRES(lock_);
     void settle_bus_master() noexcept HF_REQUIRES(lock_);
 
     const iommu::host::Device device_;
     const std::string address_;
     const Parts parts_;
     const std::function<void(const Error&)> failed_;
-    const iommu::host::Interrupts kind_;
     const std::vector<EventFd> signals_;
+    const std::optional<irq::LevelLine> line_;
     std::unique_ptr<pci::Msix> msix_;  ///< this or the next, or none of the two: the device has no vectors
     std::unique_ptr<pci::Msi> msi_;
     std::vector<std::unique_ptr<Window>> windows_;
@@ -125,7 +130,7 @@ private:
     bool wanted_ HF_GUARDED_BY(lock_) = false;  ///< the driver has switched bus mastering on
     bool reachable_ HF_GUARDED_BY(lock_) = false;
     bool masters_ HF_GUARDED_BY(lock_) = false;
-    bool connected_ HF_GUARDED_BY(lock_) = false;
+    std::optional<iommu::host::Interrupts> connected_ HF_GUARDED_BY(lock_);
     bool down_ HF_GUARDED_BY(lock_) = false;
 };
 

@@ -80,6 +80,14 @@ TEST_F(GuestLoadTest, ShapeCounts) {
     EXPECT_TRUE(changes([](LaunchConfig& c) { c.net = NetShape{}; }));
     EXPECT_TRUE(changes([](LaunchConfig& c) { c.vsock_cid = 3; }));
     EXPECT_TRUE(changes([](LaunchConfig& c) { c.virtio_console = true; }));
+    EXPECT_TRUE(changes([](LaunchConfig& c) { c.devices.push_back({}); }));
+}
+
+TEST_F(GuestLoadTest, LineOfADeviceCounts) {
+    config.devices.push_back({});
+    const auto before = digest();
+    config.devices[0].intx = true;
+    EXPECT_NE(digest(), before);
 }
 
 TEST_F(GuestLoadTest, WhatTellsVmsOfOneShapeApartDoesNotCount) {

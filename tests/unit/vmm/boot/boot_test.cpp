@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <fstream>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -177,7 +178,21 @@ protected:
 
 TEST_F(AcpiTest, MachineWithoutDevicesOfTheHostHasNoIommu) { EXPECT_TRUE(find("VIOT").empty()); }
 
+class AcpiWithLinesTest : public AcpiTest {
+protected:
+    AcpiWithLinesTest() { viot = Viot{.iommu = 4, .first = 5, .last = 6, .lines = true}; }
+};
+
+TEST_F(AcpiWithLinesTest, LinesAreRoutedToPinsThatNothingElseHas) {
+    EXPECT_EQ(find("SSDT").size(), intx_ssdt().size());
+    std::set<std::uint32_t> pins;
+    for (std::uint8_t slot = 5; slot < 9; ++slot) pins.insert(line_gsi(slot));
+    EXPECT_EQ(pins, (std::set<std::uint32_t>{16, 17, 18, 19}));
+}
+
 // ACPI 6.5 §5.2.34; Linux takes the table apart in drivers/acpi/viot.c.
+TEST_F(AcpiWithIommuTest, LinesThatNobodyAskedForAreNotRouted) { EXPECT_TRUE(find("SSDT").empty()); }
+
 TEST_F(AcpiWithIommuTest, ViotPutsExactlyTheDevicesBehindTheIommu) {
     const auto table = find("VIOT");
     ASSERT_EQ(table.size(), 48U + 16 + 24);

@@ -67,14 +67,12 @@ public:
             case VFIO_DEVICE_GET_IRQ_INFO: {
                 auto& info = to<vfio_irq_info>(argument);
                 info.count = info.index == interrupts ? kVectors : 0;
+                if (info.index == VFIO_PCI_INTX_IRQ_INDEX) info.count = has_line ? 1 : 0;
                 return 0;
             }
             case VFIO_DEVICE_SET_IRQS: {
                 const auto& request = to<vfio_irq_set>(argument);
-                if (request.index != interrupts) return errno = EINVAL, -1;
-                connected.resize(request.count);
-                if (request.count != 0) std::memcpy(connected.data(), request.data, 4 * request.count);
-                return 0;
+                return set_interrupts(request, request.index == VFIO_PCI_INTX_IRQ_INDEX ? line : connected);
             }
             case VFIO_DEVICE_RESET: ++resets; return 0;
             default: errno = ENOTTY; return -1;
@@ -83,7 +81,9 @@ public:
 
     static constexpr std::uint32_t kVectors = 3;
     std::uint32_t interrupts = VFIO_PCI_MSIX_IRQ_INDEX;
+    bool has_line = false;
     std::vector<int> connected;
+    std::vector<int> line;  ///< what is signalled, and what ends that
     int resets = 0;
     bool mappable = false;
 
@@ -92,6 +92,17 @@ private:
     static T& to(std::uintptr_t argument) {
         // SAFETY: as the kernel does, the fake trusts the caller for nothing but the address.
         return *reinterpret_cast<T*>(argument);
+    }
+    /// One kind is on at a time.
+    int set_interrupts(const vfio_irq_set& request, std::vector<int>& events) {
+        const bool is_line = request.index == VFIO_PCI_INTX_IRQ_INDEX;
+        if (!(is_line ? has_line : request.index == interrupts) || !(is_line ? connected : line).empty())
+            return errno = EINVAL, -1;
+        if ((request.flags & VFIO_IRQ_SET_ACTION_UNMASK) == 0) events.clear();
+        const std::size_t before = events.size();
+        events.resize(before + request.count);
+        if (request.count != 0) std::memcpy(&events[before], request.data, 4 * request.count);
+        return 0;
     }
     void region(vfio_region_info& info) const {
         info.size = 0;

@@ -21,7 +21,7 @@ protected:
         ASSERT_TRUE(device.has_value());
         auto made =
             Function::create(std::move(*device), "0000:01:00.0", {.interrupts = interrupts, .slots = slots},
-                             [this](const Error&) { ++failures; });
+                             std::move(line), [this](const Error&) { ++failures; });
         ASSERT_TRUE(made.has_value()) << made.error().what;
         function = std::move(*made);
         ASSERT_TRUE(memory.add(kEcamStart, pci::kEcamSize, root.ecam()).has_value());
@@ -44,6 +44,7 @@ protected:
     FakeDevice fake;
     irq::FakeMsi interrupts;
     bus::FakeSlots slots;
+    std::optional<irq::LevelLine> line;
     bus::Bus memory;
     pci::RootComplex root{memory, {}};
     std::unique_ptr<Function> function;
@@ -53,12 +54,14 @@ protected:
 TEST_F(FunctionTest, OfConfigurationSpaceOnlyWhatNamesTheDeviceIsPassed) {
     fake.put<std::uint32_t>(FakeDevice::kConfig + 0x30, 0xfff00001);  // ROM
     fake.put<std::uint16_t>(FakeDevice::kConfig + 0x3d, 1);           // INTA
+    fake.has_line = true;
     plug();
     EXPECT_EQ(read<std::uint32_t>(kSlot), 0x00101b36U);
     EXPECT_EQ(read<std::uint32_t>(kSlot + 8), 0x01080202U);
     EXPECT_EQ(read<std::uint32_t>(kSlot + 0x2c), 0x11001af4U);
     EXPECT_EQ(read<std::uint32_t>(kSlot + 0x30), 0U);
     EXPECT_EQ(read<std::uint8_t>(kSlot + 0x3d), 0U);
+    EXPECT_TRUE(fake.line.empty());
     EXPECT_EQ(read<std::uint8_t>(msix()), 0x11U);  // and no other capability
     EXPECT_EQ(read<std::uint8_t>(msix() + 1), 0U);
     for (std::uint64_t offset = 0; offset < 256; offset += 4) write<std::uint32_t>(kSlot + offset, ~0U);
@@ -187,6 +190,35 @@ TEST_F(FunctionTest, DeviceWithoutMsixHasOneVectorOfMsi) {
     write<std::uint16_t>(msi + 2, 0);
     EXPECT_TRUE(fake.connected.empty());
     EXPECT_EQ(interrupts.vectors[0]->message, std::nullopt);
+}
+
+TEST_F(FunctionTest, LineThatWasAskedForIsTheGuestsWhileItsDriverHasNoMessagesOn) {
+    fake.has_line = true;
+    line = irq::LevelLine{.raised = EventFd::create().value(), .ended = EventFd::create().value()};
+    const std::vector<int> events{line->raised.fd().get(), line->ended.fd().get()};
+    plug();
+    EXPECT_EQ(read<std::uint8_t>(kSlot + 0x3d), 1U);
+    EXPECT_EQ(fake.line, events);
+    write<std::uint16_t>(msix() + 2, 0x8000);
+    EXPECT_TRUE(fake.line.empty());
+    EXPECT_EQ(fake.connected.size(), FakeDevice::kVectors);
+    write<std::uint16_t>(msix() + 2, 0);
+    EXPECT_TRUE(fake.connected.empty());
+    EXPECT_EQ(fake.line, events);
+    write<std::uint16_t>(kSlot + 4, 0x0402);  // the driver's own way to be rid of it
+    EXPECT_TRUE(fake.line.empty());
+    write<std::uint16_t>(kSlot + 4, 2);
+    EXPECT_EQ(fake.line, events);
+    function->shut_down();
+    EXPECT_TRUE(fake.line.empty());
+}
+
+TEST_F(FunctionTest, DeviceWithoutALineHasNoneThoughItWasAskedFor) {
+    line = irq::LevelLine{.raised = EventFd::create().value(), .ended = EventFd::create().value()};
+    plug();
+    EXPECT_EQ(read<std::uint8_t>(kSlot + 0x3d), 0U);
+    write<std::uint16_t>(kSlot + 4, 2);
+    EXPECT_TRUE(fake.line.empty());
 }
 
 TEST_F(FunctionTest, CapabilityListThatLoopsIsNoList) {

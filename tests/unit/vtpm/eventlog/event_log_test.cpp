@@ -45,7 +45,8 @@ TEST(EventLog, EventThatNamesAnotherPcrOrLacksTheBankIsNotReplayed) {
 
 TEST(EventLog, NoActionIsNotExtendedWhateverItsPcr) {
     auto events = some_events();
-    events.insert(events.begin(), Event{.pcr = 0xffffffff, .type = EventType::NO_ACTION, .digests = {}, .data = {}});
+    events.insert(events.begin(),
+                  Event{.pcr = 0xffffffff, .type = EventType::NO_ACTION, .digests = {}, .data = {}});
     const auto with = replay(events, tpm2::Alg::SHA256);
     const auto without = replay(some_events(), tpm2::Alg::SHA256);
     ASSERT_TRUE(with && without);

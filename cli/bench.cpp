@@ -4,7 +4,6 @@
 #include <csignal>
 #include <filesystem>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -92,18 +91,14 @@ void write_report(const std::string& path, const std::string& text) {
 }
 
 nlohmann::json read_old(const std::string& path) {
-    const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    const auto size = fd ? file_size(fd) : os_error("open");
     constexpr std::uint64_t kMost = 16U << 20;
     const auto fail = [&](std::string why) {
         return Failure{Code::Value, fmt::format("'{}' cannot be compared with", printable(path)),
                        std::move(why), "give a file that holdfast bench --json has written"};
     };
-    if (!size) throw fail(reason_of(size.error()));
-    if (*size > kMost) throw fail("it is larger than 16 MiB");
-    std::string text(*size, '\0');
-    expect(pread_exact(fd, std::as_writable_bytes(std::span{text}), 0));
-    auto json = nlohmann::json::parse(text, nullptr, false);
+    const auto text = read_text(path, kMost);
+    if (!text) throw fail(text.error());
+    auto json = nlohmann::json::parse(*text, nullptr, false);
     if (json.is_discarded()) throw fail("it is no JSON");
     return json;
 }

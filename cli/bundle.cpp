@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "cli/resources.hpp"
 #include "cli/signing.hpp"
@@ -103,20 +104,10 @@ Result<UniqueFd> copy_if_signed(const UniqueFd& file, const attest::BundleFile& 
 }  // namespace
 
 std::string read_bundle_file(const std::string& directory, const char* name, std::size_t most) {
-    const std::string path = directory + '/' + name;
-    const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-    const auto size = fd ? file_size(fd) : os_error("open");
-    if (!size) {
-        unusable(directory, fmt::format("{}: {}", name, reason_of(size.error())),
-                 "holdfast bundle create makes one, holdfast bundle sign signs it");
-    }
-    if (*size > most)
-        unusable(directory, fmt::format("{} is larger than {}", name, size_words(most)),
-                 "take another bundle");
-    std::string text(*size, '\0');
-    const auto read = pread_exact(fd, std::as_writable_bytes(std::span{text}), 0);
-    if (!read) unusable(directory, fmt::format("{}: {}", name, reason_of(read.error())), "try again");
-    return text;
+    auto text = read_text(directory + '/' + name, most);
+    if (text) return std::move(*text);
+    unusable(directory, fmt::format("{}: {}", name, text.error()),
+             "holdfast bundle create makes one, holdfast bundle sign signs it");
 }
 
 std::optional<Bundle> take_bundle(Settings& flags, Settings& file) {

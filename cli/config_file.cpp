@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "sys/fd.hpp"
 
@@ -23,21 +23,11 @@ constexpr std::uint64_t kMaxConfig = 1 << 20;
                   std::move(why), std::move(fix)};
 }
 
-std::string read_text(const std::string& path) {
-    const auto fail = [&](const Error& error) {
-        throw Failure{Code::Config, fmt::format("cannot read the configuration '{}'", printable(path)),
-                      reason_of(error), "check the path and its permissions"};
-    };
-    UniqueFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-    if (!file) fail(os_error("open"));
-    const auto size = file_size(file);
-    if (!size) fail(size.error());
-    if (*size > kMaxConfig) fail(input_error("it is larger than 1 MiB"));
-    std::string text(*size, '\0');
-    if (const auto read = pread_exact(file, std::as_writable_bytes(std::span{text}), 0); !read) {
-        fail(read.error());
-    }
-    return text;
+std::string config_text(const std::string& path) {
+    auto text = read_text(path, kMaxConfig);
+    if (text) return std::move(*text);
+    throw Failure{Code::Config, fmt::format("cannot read the configuration '{}'", printable(path)),
+                  std::move(text.error()), "check the path and its permissions"};
 }
 
 std::string from_directory(const std::filesystem::path& directory, PathPart part, const std::string& value) {
@@ -91,7 +81,7 @@ constexpr std::string_view type_words(SettingKind kind) {
 Settings read_config(const std::string& path) {
     toml::table table;
     try {
-        table = toml::parse(read_text(path), path);
+        table = toml::parse(config_text(path), path);
     } catch (const toml::parse_error& error) {
         bad_config(path, error.source().begin.line, std::string{error.description()},
                    "write it as TOML 1.0, one 'flag = value' a line");

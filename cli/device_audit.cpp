@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "cli/poll_set.hpp"
 #include "cli/soon.hpp"
@@ -25,11 +26,12 @@ std::string path_of(const std::string& state_dir) {
     return (state_dir.empty() ? "/var/lib/holdfast" : state_dir) + "/devices/audit.log";
 }
 
-[[noreturn]] void unusable(const std::string& path, const Error& error) {
+[[noreturn]] void unusable(const std::string& path, std::string why) {
     throw Failure{
-        Code::AuditLog, fmt::format("the audit log {} cannot be used", printable(path)), reason_of(error),
+        Code::AuditLog, fmt::format("the audit log {} cannot be used", printable(path)), std::move(why),
         "run as root or give a --state-dir; one that is full or was changed is moved away, and kept"};
 }
+[[noreturn]] void unusable(const std::string& path, const Error& error) { unusable(path, reason_of(error)); }
 
 iommu::AuditLog open_log(const std::string& path) {
     const std::string directory = std::filesystem::path{path}.parent_path().string();
@@ -49,15 +51,9 @@ iommu::AuditLog open_log(const std::string& path) {
 }
 
 std::vector<iommu::AuditLine> read_lines(const std::string& path, const UniqueFd& file) {
-    const auto size = file_size(file);
-    if (!size) unusable(path, size.error());
-    if (*size > iommu::AuditLog::kMostBytes)
-        unusable(path, input_error("it is larger than it can have become"));
-    std::string text(*size, '\0');
-    if (const auto read = pread_exact(file, std::as_writable_bytes(std::span{text}), 0); !read) {
-        unusable(path, read.error());
-    }
-    auto lines = iommu::read_audit(text);
+    const auto text = read_text(file, iommu::AuditLog::kMostBytes);
+    if (!text) unusable(path, text.error());
+    auto lines = iommu::read_audit(*text);
     if (!lines) unusable(path, lines.error());
     return std::move(*lines);
 }

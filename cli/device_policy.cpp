@@ -3,12 +3,12 @@
 #include <cerrno>
 #include <charconv>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include "cli/device.hpp"
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "cli/shape.hpp"
 
@@ -26,20 +26,11 @@ constexpr std::uint64_t kMostMappings = 65'000;  ///< the kernel's own limit is 
 }
 
 std::string read_policy_text(const std::string& path, bool may_be_missing) {
-    const auto fail = [&](const Error& error) {
-        throw Failure{Code::DevicePolicy, fmt::format("cannot read the device policy '{}'", printable(path)),
-                      reason_of(error), "check the path and its permissions"};
-    };
-    const UniqueFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-    if (!file && may_be_missing && errno == ENOENT) return "";
-    if (!file) fail(os_error("open"));
-    const auto size = file_size(file);
-    if (!size) fail(size.error());
-    if (*size > kMaxPolicy) fail(input_error("it is larger than 1 MiB"));
-    std::string text(*size, '\0');
-    if (const auto read = pread_exact(file, std::as_writable_bytes(std::span{text}), 0); !read)
-        fail(read.error());
-    return text;
+    if (may_be_missing && !std::filesystem::exists(path)) return "";
+    auto text = read_text(path, kMaxPolicy);
+    if (text) return std::move(*text);
+    throw Failure{Code::DevicePolicy, fmt::format("cannot read the device policy '{}'", printable(path)),
+                  std::move(text.error()), "check the path and its permissions"};
 }
 
 /// "8086:10c9", as lspci -n writes them.

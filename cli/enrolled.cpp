@@ -4,12 +4,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include <fmt/format.h>
 
 #include "attest/text/encoding.hpp"
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "sys/sha2.hpp"
 
@@ -21,18 +21,17 @@ namespace {
                   std::move(why), "holdfast enroll accept --into makes one"};
 }
 
+constexpr std::uint64_t kMost = 64U << 20;
+
 }  // namespace
 
 EnrolledHosts read_enrolled(const std::string& path, bool missing_is_empty) {
-    std::ifstream file{path};
-    if (!file) {
-        if (missing_is_empty && !std::filesystem::exists(path)) return {};
-        unusable(path, "it cannot be read");
-    }
-    const std::string text{std::istreambuf_iterator<char>{file}, {}};
+    if (missing_is_empty && !std::filesystem::exists(path)) return {};
+    const auto text = read_text(path, kMost);
+    if (!text) unusable(path, text.error());
     EnrolledHosts hosts;
     try {
-        const auto all = nlohmann::json::parse(text);
+        const auto all = nlohmann::json::parse(*text);
         for (const auto& [name, json] : all.items()) {
             auto certificate = attest::bytes_of_hex(json.at("ek_certificate").get<std::string>());
             if (!certificate) unusable(path, certificate.error().what);

@@ -6,7 +6,6 @@
 
 #include "cli/error.hpp"
 #include "cli/output.hpp"
-#include "sys/fd.hpp"
 
 namespace holdfast::cli {
 
@@ -16,6 +15,22 @@ void write_file(const std::string& path, std::span<const std::byte> bytes, mode_
     if (written) return;
     throw Failure{Code::Value, fmt::format("'{}' cannot be written", printable(path)),
                   reason_of(written.error()), "name another file"};
+}
+
+std::expected<std::string, std::string> read_text(const std::string& path, std::uint64_t most) {
+    const UniqueFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    if (!file) return std::unexpected{reason_of(os_error("open"))};
+    return read_text(file, most);
+}
+
+std::expected<std::string, std::string> read_text(const UniqueFd& file, std::uint64_t most) {
+    const auto size = file_size(file);
+    if (!size) return std::unexpected{reason_of(size.error())};
+    if (*size > most) return std::unexpected{fmt::format("it is larger than {}", size_words(most))};
+    std::string text(*size, '\0');
+    const auto read = pread_exact(file, std::as_writable_bytes(std::span{text}), 0);
+    if (!read) return std::unexpected{reason_of(read.error())};
+    return text;
 }
 
 }  // namespace holdfast::cli

@@ -4,11 +4,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include <fmt/format.h>
 
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "cli/verify.hpp"
 
@@ -21,14 +21,13 @@ namespace {
         "without it, older evidence cannot be told from newer: restore it, or remove it on purpose"};
 }
 
+constexpr std::uint64_t kMost = 16U << 20;
+
 nlohmann::json read_all(const std::string& path) {
-    std::ifstream file{path};
-    if (!file) {
-        if (std::filesystem::exists(path)) unusable(path, "it cannot be read");
-        return nlohmann::json::object();
-    }
-    const std::string text{std::istreambuf_iterator<char>{file}, {}};
-    auto json = nlohmann::json::parse(text, nullptr, false);
+    if (!std::filesystem::exists(path)) return nlohmann::json::object();
+    const auto text = read_text(path, kMost);
+    if (!text) unusable(path, text.error());
+    auto json = nlohmann::json::parse(*text, nullptr, false);
     if (!json.is_object()) unusable(path, "it is not a JSON object");
     return json;
 }

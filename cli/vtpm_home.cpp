@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "cli/shape.hpp"
 #include "cli/soon.hpp"
@@ -33,10 +34,11 @@ constexpr std::uint64_t kMaxPem = 16384;
                   "give --state-dir a directory that this user may write"};
 }
 
-[[noreturn]] void bad_keys(const std::string& path, const Error& error) {
-    throw Failure{Code::VtpmKeys, fmt::format("the host's key '{}' cannot be used", path), reason_of(error),
+[[noreturn]] void bad_keys(const std::string& path, std::string why) {
+    throw Failure{Code::VtpmKeys, fmt::format("the host's key '{}' cannot be used", path), std::move(why),
                   "bring it back from a backup: without it no vTPM state of this host opens"};
 }
+[[noreturn]] void bad_keys(const std::string& path, const Error& error) { bad_keys(path, reason_of(error)); }
 
 void make_directory(const std::string& path) {
     std::error_code failed;
@@ -80,14 +82,9 @@ UniqueFd open_key(const std::string& path) {
 }
 
 std::string read_pem(const UniqueFd& fd, const std::string& path) {
-    const auto size = file_size(fd);
-    if (!size) bad_keys(path, size.error());
-    if (*size > kMaxPem) bad_keys(path, input_error("it is too long"));
-    std::string text(*size, '\0');
-    if (const auto read = pread_exact(fd, std::as_writable_bytes(std::span{text}), 0); !read) {
-        bad_keys(path, read.error());
-    }
-    return text;
+    auto text = read_text(fd, kMaxPem);
+    if (!text) bad_keys(path, text.error());
+    return std::move(*text);
 }
 
 std::string host_name() {

@@ -13,7 +13,10 @@ namespace {
 using enum Wanted;
 using enum Prints;
 
-constexpr std::string_view kGoogleQuick = "--benchmark_format=json --benchmark_min_time=0.05";
+// Interleaved, so that a disturbance of a moment is in one turn of five and not in all of one figure.
+constexpr std::string_view kGoogleQuick =
+    "--benchmark_format=json --benchmark_min_time=0.02 --benchmark_repetitions=5 "
+    "--benchmark_enable_random_interleaving=true";
 constexpr std::string_view kGoogleFull =
     "--benchmark_format=json --benchmark_min_time=0.5 --benchmark_repetitions=5 "
     "--benchmark_enable_random_interleaving=true";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device policy: TOML 1.0, one [[device]] a rule (docs/iommu.md).
-#include <cerrno>
 #include <charconv>
+#include <filesystem>
 
 #include <fmt/format.h>
 #include <toml++/toml.h>

@@ -20,7 +20,7 @@ Result<Server> Server::create(const UniqueFd& handover, UniqueFd listener, Clerk
     Poller poller = HF_TRY(Poller::create());
     HF_TRY(poller.add(handover, EPOLLIN, kHandover));
     HF_TRY(poller.add(listener, EPOLLIN, kListener));
-    return Server{handover, std::move(listener), clerk, std::move(poller)};
+    return Server{std::move(listener), clerk, std::move(poller)};
 }
 
 Result<void> Server::run() {

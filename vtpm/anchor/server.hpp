@@ -19,15 +19,14 @@ public:
     Result<void> run();
 
 private:
-    Server(const UniqueFd& handover, UniqueFd listener, Clerk& clerk, Poller poller) noexcept
-        : handover_{handover}, listener_{std::move(listener)}, clerk_{clerk}, poller_{std::move(poller)} {}
+    Server(UniqueFd listener, Clerk& clerk, Poller poller) noexcept
+        : listener_{std::move(listener)}, clerk_{clerk}, poller_{std::move(poller)} {}
     Result<void> gather(int timeout_ms);
     void accept_clients();
     void hear(ClientId client);
     void drop(ClientId client);
     [[nodiscard]] int timeout_ms() const;
 
-    const UniqueFd& handover_;
     UniqueFd listener_;
     Clerk& clerk_;
     Poller poller_;

@@ -21,7 +21,7 @@ TEST(OwnQuote, RefusalOfTheTpmIsToldInWords) {
           std::pair{0x902U, "the guest has filled the vTPM with keys: try again"},
           std::pair{0x101U, "the vTPM does not make its attestation key"}}) {
         int asked = 0;
-        const auto quote = quote_itself(nonce, [&, code = code](std::span<std::byte>) {
+        const auto quote = quote_itself(nonce, [&](std::span<std::byte>) {
             ++asked;
             return failure(code);
         });

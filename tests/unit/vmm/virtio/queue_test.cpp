@@ -73,8 +73,8 @@ TEST_F(QueueTest, ChainIsSplitIntoReadableAndWritable) {
 }
 
 /// A guest's other processor, as far as anything here can tell: no lock, no order that we could rely on.
-[[gnu::no_sanitize("thread")]] void flip(volatile std::uint64_t* at, std::uint64_t one, std::uint64_t other,
-                                         const std::atomic<bool>& stop) {
+__attribute__((no_sanitize("thread"))) void flip(volatile std::uint64_t* at, std::uint64_t one,
+                                                 std::uint64_t other, const std::atomic<bool>& stop) {
     while (!stop.load(std::memory_order_relaxed)) {
         *at = one;
         *at = other;

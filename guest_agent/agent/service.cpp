@@ -14,6 +14,7 @@
 #include "guest_agent/agent/boot.hpp"
 #include "guest_agent/agent/program.hpp"
 #include "guest_agent/agent/vsock.hpp"
+#include "sys/boot_clock.hpp"
 #include "sys/log.hpp"
 
 namespace holdfast::agent {
@@ -24,9 +25,7 @@ enum Token : std::uint64_t { kSignals, kButton, kCalls };
 constexpr std::int64_t kPatienceMs = 10'000;  ///< for a program that was asked to end
 
 std::int64_t now_ms() {
-    timespec now{};
-    ::clock_gettime(CLOCK_BOOTTIME, &now);
-    return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+    return std::chrono::duration_cast<std::chrono::milliseconds>(BootClock::now().time_since_epoch()).count();
 }
 
 Result<UniqueFd> open_signals() {

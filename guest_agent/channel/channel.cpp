@@ -8,7 +8,6 @@
 namespace holdfast::agent::channel {
 namespace {
 
-constexpr std::size_t kNonce = 32;
 constexpr std::size_t kPiece = 64U << 10;
 constexpr std::size_t kFirstRecord = 16U << 10;  // RFC 8446 §5.1: the most that a record holds
 // Kinds of messages. Each side sends challenge, evidence and accept in this order and takes nothing else
@@ -53,23 +52,29 @@ Result<Digest256> Channel::binding_of(attest::ChannelRole maker, Bytes nonce) co
                                     .context = appraisal_->context});
 }
 
-Result<void> Channel::attest(Deadline deadline) {
-    std::array<std::byte, kNonce> nonce{};
-    fill_random(nonce);
-    HF_TRY(put(kChallenge, nonce, deadline));
-    const auto theirs = HF_TRY(get(kChallenge, kNonce, deadline));
-    return attest_by(nonce, theirs, deadline);
+/// Evidence that answers it is not older than it, however long this guest stands still before it is there.
+Channel::Challenge Channel::make_challenge() const {
+    Challenge challenge{.made = appraisal_->clock()};
+    fill_random(challenge.nonce);
+    return challenge;
 }
 
-/// `theirs`: the peer's challenge; `nonce`: ours.
-Result<void> Channel::attest_by(std::span<const std::byte> nonce, Bytes theirs, Deadline deadline) {
+Result<void> Channel::attest(Deadline deadline) {
+    const Challenge ours = make_challenge();
+    HF_TRY(put(kChallenge, ours.nonce, deadline));
+    const auto theirs = HF_TRY(get(kChallenge, kNonce, deadline));
+    return attest_by(ours, theirs, deadline);
+}
+
+/// `theirs`: the peer's challenge.
+Result<void> Channel::attest_by(const Challenge& ours, Bytes theirs, Deadline deadline) {
     if (theirs.size() != kNonce) return peer_fault("a challenge of another size");
-    const Digest256 ours = HF_TRY(binding_of(stream_.role(), theirs));
-    const auto made = HF_TRY(appraisal_->make(ours));
+    const Digest256 asked = HF_TRY(binding_of(stream_.role(), theirs));
+    const auto made = HF_TRY(appraisal_->make(asked));
     if (made.size() > kMaxEvidence) return input_error("our evidence is too long");
     // Evidence is longer than what sockets buffer, and both sides send: the client first.
     std::vector<std::byte> shown;
-    const Digest256 expected = HF_TRY(binding_of(other(stream_.role()), nonce));
+    const Digest256 expected = HF_TRY(binding_of(other(stream_.role()), ours.nonce));
     if (stream_.role() == attest::ChannelRole::Client) {
         HF_TRY(put(kEvidence, made, deadline));
         shown = HF_TRY(get(kEvidence, kMaxEvidence, deadline));
@@ -82,7 +87,7 @@ Result<void> Channel::attest_by(std::span<const std::byte> nonce, Bytes theirs, 
     if (stream_.role() == attest::ChannelRole::Client) HF_TRY(appraisal_->judge(expected, shown));
     HF_TRY(put(kAccept, {}, deadline));
     HF_TRY(get(kAccept, 0, deadline));
-    expires_ = std::chrono::steady_clock::now() + appraisal_->lifetime;
+    challenged_ = ours.made;
     return {};
 }
 
@@ -163,6 +168,8 @@ Result<std::optional<SecretBuffer>> Channel::take(Deadline deadline) {
         return payload;
     }
     auto taken = take_next(deadline);
+    // Nobody knows when it came: this guest may have stood still since it began to wait for it.
+    if (const auto usable = expect_usable(); taken && !usable) taken = usable.error();
     if (!taken) failed_ = taken.error();
     return taken;
 }
@@ -190,15 +197,14 @@ Result<void> Channel::renew(Deadline deadline) {
     HF_TRY(expect_usable());
     const auto renewed = [&]() -> Result<void> {
         if (stream_.role() != attest::ChannelRole::Client) return input_error("the client renews");
-        std::array<std::byte, kNonce> nonce{};
-        fill_random(nonce);
+        const Challenge ours = make_challenge();
         HF_TRY(put(kRenew, {}, deadline));
-        HF_TRY(put(kChallenge, nonce, deadline));
+        HF_TRY(put(kChallenge, ours.nonce, deadline));
         const std::size_t size = HF_TRY(let_early_come(deadline));
         if (size != kNonce) return peer_fault("a challenge of another size");
         std::array<std::byte, kNonce> theirs{};
         HF_TRY(stream_.read(theirs, deadline));
-        return attest_by(nonce, theirs, deadline);
+        return attest_by(ours, theirs, deadline);
     }();
     if (!renewed) failed_ = renewed.error();
     return renewed;

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "guest_agent/channel/tls.hpp"
+#include "sys/boot_clock.hpp"
 
 namespace holdfast::agent::channel {
 
@@ -21,9 +22,10 @@ struct Appraisal {
     std::function<Result<void>(const Digest256& binding, Bytes evidence)> judge;
     /// What both sides must agree on beside: hash of the policy, group and epoch.
     std::vector<std::byte> context;
-    /// For so long evidence counts, by this machine's clock: a host that slows the clock down keeps a channel
-    /// open that was attested, and opens none.
+    /// For so long evidence counts, from the challenge that it answers, by this machine's clock: a host that
+    /// slows the clock down keeps a channel open that was attested, and opens none.
     std::chrono::seconds lifetime{3600};
+    std::function<BootClock::time_point()> clock = BootClock::now;  ///< tests have theirs
 };
 
 /// One thread. After an error nothing more is sent or received.
@@ -43,14 +45,24 @@ public:
     /// before it heard of it is there to take afterwards.
     Result<void> renew(Deadline deadline);
     [[nodiscard]] attest::ChannelRole role() const noexcept { return stream_.role(); }
-    [[nodiscard]] bool is_due() const noexcept { return std::chrono::steady_clock::now() >= expires_; }
+    /// Whether the peer's evidence counts no more. A clock that was set back says nothing of its age.
+    [[nodiscard]] bool is_due() const {
+        const auto age = appraisal_->clock() - challenged_;
+        return age < BootClock::duration::zero() || age >= appraisal_->lifetime;
+    }
     [[nodiscard]] Bytes peer_key() const noexcept { return stream_.peer_key(); }
 
 private:
     Channel(TlsStream stream, Bytes own_key, const Appraisal& appraisal) noexcept
         : stream_{std::move(stream)}, own_key_{own_key.begin(), own_key.end()}, appraisal_{&appraisal} {}
+    static constexpr std::size_t kNonce = 32;
+    struct Challenge {
+        std::array<std::byte, kNonce> nonce{};
+        BootClock::time_point made;
+    };
+    [[nodiscard]] Challenge make_challenge() const;
     Result<void> attest(Deadline deadline);
-    Result<void> attest_by(std::span<const std::byte> nonce, Bytes theirs, Deadline deadline);
+    Result<void> attest_by(const Challenge& ours, Bytes theirs, Deadline deadline);
     Result<Digest256> binding_of(attest::ChannelRole maker, Bytes nonce) const;
     Result<void> put(std::byte kind, Bytes body, Deadline deadline);
     struct Head {
@@ -67,8 +79,8 @@ private:
     TlsStream stream_;
     std::vector<std::byte> own_key_;
     const Appraisal* appraisal_;
-    Deadline expires_{};
-    std::deque<SecretBuffer> early_;  ///< came while we renewed
+    BootClock::time_point challenged_{};  ///< when the peer's evidence was asked for
+    std::deque<SecretBuffer> early_;      ///< came while we renewed
     std::optional<Error> failed_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <future>
 
@@ -197,6 +198,96 @@ TEST_F(Channels, ExpiredEvidenceStopsTheChannelUntilItIsRenewed) {
     EXPECT_TRUE(near->is_due());
     EXPECT_FALSE(near->send(text("x"), soon()));
     EXPECT_FALSE(near->receive(soon()));
+}
+
+/// A guest's clock, which its host makes.
+struct Clock {
+    std::atomic<int> hours = 10;
+    std::atomic<int> readings = 1'000'000;  ///< until another hour is over
+    void show(Appraisal& appraisal) {
+        appraisal.lifetime = std::chrono::minutes{59};
+        appraisal.clock = [this] {
+            if (readings-- == 0) ++hours;
+            return BootClock::time_point{std::chrono::hours{hours}};
+        };
+    }
+};
+
+class ChannelsOfAGuest : public Channels {
+protected:
+    ChannelsOfAGuest() { clock.show(own); }
+    Clock clock;
+    Appraisal own = machine.appraisal();
+};
+
+TEST_F(ChannelsOfAGuest, ThatStoodStillForAnHourAreNoLongerUsed) {
+    auto [near, far] = meet(own, trusting);
+    ASSERT_TRUE(near && far);
+    ASSERT_TRUE(far->send(text("meanwhile"), soon()));
+    ++clock.hours;
+    EXPECT_TRUE(near->is_due());
+    EXPECT_FALSE(near->receive(soon()));
+    EXPECT_FALSE(near->send(text("x"), soon()));
+    EXPECT_FALSE(near->renew(soon())) << "another channel is needed";
+}
+
+TEST_F(ChannelsOfAGuest, WhoseClockWasSetBackAreNoLongerUsed) {
+    auto [near, far] = meet(own, trusting);
+    ASSERT_TRUE(near && far);
+    --clock.hours;
+    EXPECT_TRUE(near->is_due());
+    EXPECT_FALSE(near->send(text("x"), soon()));
+}
+
+TEST_F(ChannelsOfAGuest, ThatStoodStillWhileItWaitedTakeNothing) {
+    auto [near, far] = meet(own, trusting);
+    ASSERT_TRUE(near && far);
+    ASSERT_TRUE(far->send(text("an hour ago"), soon()));
+    clock.readings = 1;  // it looks once before it waits
+    EXPECT_FALSE(near->receive(soon()));
+    EXPECT_FALSE(near->send(text("x"), soon()));
+}
+
+// Evidence is as old as the question, whenever the answer is read.
+TEST_F(ChannelsOfAGuest, ThatStoodStillWhileItAskedForEvidenceAreNotUsed) {
+    for (const bool is_client : {true, false}) {
+        clock.readings = 1'000'000;
+        own.make = [this, of = trusting.make](const Digest256& binding) {
+            ++clock.hours;
+            return of(binding);
+        };
+        auto [near, far] = is_client ? meet(own, trusting) : meet(trusting, own);
+        ASSERT_TRUE(near && far);
+        const Channel& paused = is_client ? *near : *far;
+        EXPECT_TRUE(paused.is_due());
+    }
+}
+
+TEST_F(ChannelsOfAGuest, ThatStoodStillWhileItRenewedAreNotUsed) {
+    auto [near, far] = meet(own, trusting);
+    ASSERT_TRUE(near && far);
+    own.make = [this, of = trusting.make](const Digest256& binding) {
+        ++clock.hours;
+        return of(binding);
+    };
+    auto again = std::async(std::launch::async, [&peer = *far] { return peer.take(soon()).has_value(); });
+    std::ignore = near->renew(soon());
+    EXPECT_TRUE(again.get());
+    EXPECT_FALSE(near->send(text("x"), soon()));
+}
+
+TEST_F(ChannelsOfAGuest, ThatRenewInTimeGoOn) {
+    own.lifetime = std::chrono::minutes{90};
+    auto [near, far] = meet(own, trusting);
+    ASSERT_TRUE(near && far);
+    for (int hour = 0; hour < 3; ++hour) {
+        ++clock.hours;
+        auto again = std::async(std::launch::async, [&peer = *far] { return peer.take(soon()); });
+        ASSERT_TRUE(near->renew(soon()));
+        EXPECT_TRUE(again.get());
+        EXPECT_TRUE(near->send(text("x"), soon()));
+        EXPECT_TRUE(far->receive(soon()));
+    }
 }
 
 TEST_F(Channels, PinnedKeyIsTheOnlyOneTaken) {

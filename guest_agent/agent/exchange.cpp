@@ -36,6 +36,8 @@ public:
             while (!is_over() && channel_->is_readable()) HF_TRY(hear());
             HF_TRY(acknowledge());
             HF_TRY(renew_if_due());
+            if (!is_over() && channel_->is_due())
+                return peer_fault("the other side of a channel has not shown evidence again in time");
         }
         const Ending ending = HF_TRY(program_.wait());
         if (ending.signalled || ending.value != 0) return input_error("the program has failed");

@@ -2,6 +2,7 @@
 #include "guest_agent/agent/exchange.hpp"
 
 #include <gtest/gtest.h>
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -47,7 +48,7 @@ private:
     Result<void> serve(UniqueFd wire, const std::string& script) {
         const TlsIdentity own = HF_TRY(TlsIdentity::create());
         TlsStream stream = HF_TRY(TlsStream::accept(std::move(wire), own, soon()));
-        Channel channel = HF_TRY(Channel::create(std::move(stream), own, trusting, soon()));
+        Channel channel = HF_TRY(Channel::create(std::move(stream), own, of_server, soon()));
         return exchange(channel, {"/bin/sh", "-c", "cd " + folder + "; " + script}, std::chrono::seconds{0});
     }
     Result<void> connect(UniqueFd wire, const std::string& script, std::chrono::seconds renewal) {
@@ -66,6 +67,9 @@ private:
                            return peer_fault("no evidence");
                        },
                        .context = {}};
+
+protected:
+    Appraisal of_server = trusting;
 };
 
 TEST_F(Exchanges, EachProgramReadsWhatTheOtherWritesToItsEnd) {
@@ -95,6 +99,17 @@ TEST_F(Exchanges, ProgramThatFailsIsAnErrorOfItsSideAlone) {
     const auto [far, near] = run("cat; exit 3", "echo x; exec >&-; cat >/dev/null");
     EXPECT_FALSE(far);
     EXPECT_TRUE(near);
+}
+
+// Nothing is said and nothing comes, and still nobody goes on as if the evidence counted.
+TEST_F(Exchanges, WithoutFreshEvidenceAnIdleChannelEnds) {
+    std::atomic<int> looks = 0;
+    of_server.clock = [&looks] { return BootClock::time_point{std::chrono::hours{++looks > 3 ? 2 : 0}}; };
+    const auto [far, near] = run("read never", "read never");
+    ASSERT_FALSE(far);
+    EXPECT_NE(std::string_view{far.error().what}.find("evidence"), std::string_view::npos)
+        << far.error().what;
+    EXPECT_FALSE(near);
 }
 
 }  // namespace

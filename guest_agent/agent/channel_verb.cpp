@@ -27,7 +27,6 @@ constexpr const char* kUsage = "usage: holdfast-agent channel listen|connect -- 
 // The other guest may still be on its way; a host that delays delays for ever.
 constexpr std::chrono::seconds kPatience{600};
 constexpr std::chrono::seconds kHandshake{30};
-constexpr std::chrono::seconds kGrace{300};  // for a renewal: both hosts' TPMs quote, each for all its guests
 constexpr std::chrono::seconds kPause{2};
 
 Result<void> wait_for_one(const UniqueFd& listener, Deadline deadline) {
@@ -79,7 +78,7 @@ Result<void> channel_verb(std::span<char*> words) {
                                                                              "the other guest of a channel");
                                            },
                                        .context = {agreed.begin(), agreed.end()},
-                                       .lifetime = config.channel_renewal + kGrace};
+                                       .lifetime = config.channel_renewal + config.channel_grace};
     const auto own = HF_TRY(TlsIdentity::create());
     const Deadline deadline = Clock::now() + kPatience;
     TlsStream stream = HF_TRY(side == "listen" ? accept_peer(own, deadline) : connect_peer(own, deadline));

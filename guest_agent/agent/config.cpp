@@ -99,12 +99,16 @@ Result<void> take_line(Config& config, std::string_view key, std::string_view va
             HF_TRY(one_of(value, "yes", "no", "agent.conf: peer-software-tpm is yes or no"));
     } else if (key == "channel-renewal") {
         config.channel_renewal = HF_TRY(seconds_of(value));
+    } else if (key == "channel-grace") {
+        config.channel_grace = HF_TRY(seconds_of(value));
     } else if (key == "group-rotation") {
         config.group_pace.rotation = HF_TRY(seconds_of(value));
     } else if (key == "group-patience") {
         config.group_pace.patience = HF_TRY(seconds_of(value));
     } else if (key == "group-renewal") {
         config.group_pace.renewal = HF_TRY(seconds_of(value));
+    } else if (key == "group-grace") {
+        config.group_pace.grace = HF_TRY(seconds_of(value));
     } else if (key == "group-founders") {
         config.group_founders = HF_TRY(
             number_of(value, group::kMaxMembers, "agent.conf: group-founders is a number, from 1 to 64"));

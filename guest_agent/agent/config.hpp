@@ -43,7 +43,8 @@ struct Config {
         peer_hosts;                  ///< each `peer-host = HEX`: TPM name of a host's attestation key
     bool peer_software_tpm = false;  ///< `peer-software-tpm = yes` or `no`: for tests of it all
     std::chrono::seconds channel_renewal{1800};  ///< `channel-renewal = SECONDS`: fresh evidence so often
-    group::Pace group_pace;  ///< `group-rotation`, `group-patience` and `group-renewal = SECONDS`
+    std::chrono::seconds channel_grace{300};     ///< `channel-grace = SECONDS`: and so much later it ends
+    group::Pace group_pace;  ///< `group-rotation`, `-patience`, `-renewal` and `-grace = SECONDS`
     /// `group-founders = N`: so many members begin a group, and the others may join it while it lives. 0: all
     /// of them begin it, and nobody joins.
     std::size_t group_founders = 0;

@@ -12,9 +12,7 @@ struct Pace {
     std::chrono::seconds rotation{300};  ///< an epoch lasts so long
     std::chrono::seconds patience{60};   ///< and nobody waits longer for a member when it ends
     std::chrono::seconds renewal{1800};  ///< each member shows evidence again so often
+    std::chrono::seconds grace{300};     ///< who has not so long after it should have is left out
 };
-
-/// Who has not shown evidence again so long after it should have is left out.
-inline constexpr std::chrono::seconds kRenewalGrace{300};
 
 }  // namespace holdfast::agent::group

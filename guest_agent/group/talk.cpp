@@ -213,7 +213,7 @@ Result<void> Talk::renew(std::vector<std::byte> evidence) {
 /// Who commits leaves out whose evidence has expired by its clock, which its host makes; this is ours.
 Result<void> Talk::expect_fresh_evidence() const {
     const auto is_old = [this](const auto& peer) {
-        return now_ - peer.second.shown >= pace_.renewal + 2 * kRenewalGrace;
+        return now_ - peer.second.shown >= pace_.renewal + 2 * pace_.grace;
     };
     if (std::ranges::any_of(peers_, is_old))
         return peer_fault("a member has not shown evidence again, and the others do not leave it out");

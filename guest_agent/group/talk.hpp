@@ -107,7 +107,7 @@ private:
     [[nodiscard]] std::vector<std::vector<std::byte>> packages() const;
     [[nodiscard]] bool is_ready(MemberId id) const;
     [[nodiscard]] bool has_expired(const Peer& peer) const {
-        return peer.is_refused || now_ - peer.shown >= pace_.renewal + kRenewalGrace;
+        return peer.is_refused || now_ - peer.shown >= pace_.renewal + pace_.grace;
     }
     [[nodiscard]] Result<void> expect_fresh_evidence() const;
     Result<void> close_if_due(Moment now);

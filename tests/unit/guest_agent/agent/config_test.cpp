@@ -15,6 +15,8 @@ TEST(AgentConfig, WhatIsNotSaidHasItsDefault) {
     EXPECT_EQ(config->group_pace.rotation, std::chrono::seconds{300});
     EXPECT_EQ(config->group_pace.patience, std::chrono::seconds{60});
     EXPECT_EQ(config->group_pace.renewal, std::chrono::seconds{1800});
+    EXPECT_EQ(config->group_pace.grace, std::chrono::seconds{300});
+    EXPECT_EQ(config->channel_grace, std::chrono::seconds{300});
     EXPECT_EQ(config->group_founders, 0U);
 }
 
@@ -53,6 +55,8 @@ TEST(AgentConfig, WhatIsNotUnderstoodIsAnError) {
                                     "group-patience = soon",
                                     "group-patience = 86401",
                                     "group-renewal = 0",
+                                    "group-grace = 0",
+                                    "channel-grace = 86401",
                                     "group-founders = 0",
                                     "group-founders = 65",
                                     "disk-root = /sbin/init",
@@ -86,10 +90,11 @@ TEST(AgentConfig, ARootOnTheDiskHasTheProgram) {
 }
 
 TEST(AgentConfig, AGroupHasItsPace) {
-    const auto config = parse_config("group-rotation = 5\ngroup-patience = 86400\n");
+    const auto config = parse_config("group-rotation = 5\ngroup-patience = 86400\ngroup-grace = 7\n");
     ASSERT_TRUE(config);
     EXPECT_EQ(config->group_pace.rotation, std::chrono::seconds{5});
     EXPECT_EQ(config->group_pace.patience, std::chrono::hours{24});
+    EXPECT_EQ(config->group_pace.grace, std::chrono::seconds{7});
 }
 
 }  // namespace

@@ -581,7 +581,7 @@ TEST_P(TalkWithEvidence, ThatIsNotAcceptedTheMemberIsLeftOut) {
 
 TEST_P(TalkWithEvidence, ThatIsNotShownAgainTheMemberIsLeftOut) {
     bad.shows = Speaker::Shows::None;
-    for (auto passed = 0 * kPace.rotation; passed < kPace.renewal + kRenewalGrace - kPace.rotation;
+    for (auto passed = 0 * kPace.rotation; passed < kPace.renewal + kPace.grace - kPace.rotation;
          passed += kPace.rotation)
         room.rotate();
     EXPECT_EQ(room.speakers[(GetParam() + 1) % 4]->talk->others().size(), 3U);

@@ -53,19 +53,27 @@ private:
     }
     Result<void> turn() {
         said_ += HF_TRY(program_.turn(kTurnMs, talk_.may_say()));
-        for (std::size_t end = 0; (end = said_.find('\n')) != std::string::npos; said_.erase(0, end + 1)) {
-            if (!talk_.is_alone()) HF_TRY(talk_.say(std::as_bytes(std::span{said_}.first(end))));
-        }
-        if (said_.size() > kMaxLine) return input_error("the program says a line that is too long");
         for (const std::string& member : *members_) HF_TRY(hear(member));
         const auto epoch = talk_.epoch();
         for (const Talk::Event& event : HF_TRY(talk_.turn(Clock::now()))) tell(event);
+        HF_TRY(say());
         HF_TRY(renew_if_due());
         HF_TRY(post());
         if (talk_.epoch() != epoch) log::info("group_epoch", {{"number", talk_.epoch()}});
         if (door_) HF_TRY(mind_door(talk_.epoch() != epoch));
         else if (talk_.is_alone()) program_.queue_end();
         return talk_.have_all_entered() ? board_->forget_before(talk_.epoch()) : Result<void>{};
+    }
+    /// Behind the turn: what the program said before an epoch was over may be for the next one, and for
+    /// others than were there then.
+    Result<void> say() {
+        for (std::size_t end = 0; talk_.may_say() && (end = said_.find('\n')) != std::string::npos;
+             said_.erase(0, end + 1)) {
+            if (!talk_.is_alone()) HF_TRY(talk_.say(std::as_bytes(std::span{said_}.first(end))));
+        }
+        if (talk_.may_say() && said_.size() > kMaxLine)
+            return input_error("the program says a line that is too long");
+        return {};
     }
     Result<void> renew_if_due() {
         if (!talk_.is_renewal_due()) return {};
@@ -86,7 +94,7 @@ private:
         while (talk_.hears(member) && program_.queued_bytes() < kMaxQueued) {
             const auto message = HF_TRY(board_->take(member, talk_.epoch()));
             if (!message) break;
-            const auto event = HF_TRY(talk_.hear(member, *message));
+            const auto event = HF_TRY(talk_.hear(member, *message, Clock::now()));
             if (event) tell(*event);
         }
         return {};

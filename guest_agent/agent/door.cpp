@@ -24,9 +24,10 @@ Result<void> Door::announce(const group::Standing& standing) {
 Result<void> Door::look(group::Talk& talk) {
     for (const std::string& name : names_) {
         if (!talk.is_open_to(name)) continue;
+        const auto now = group::Talk::Moment::clock::now();
         auto package = HF_TRY(board_->get(name, kJoin));
         if (!package || turned_away_[name] == *package) continue;
-        const auto asked = talk.knock(name, *package);
+        const auto asked = talk.knock(name, *package, now);
         if (asked) continue;
         log::warn("join_refused", {{"name", name}, {"why", asked.error().what}});
         turned_away_[name] = std::move(*package);

@@ -71,8 +71,9 @@ struct Newcomer {
 
 /// A group of one, and then of those who come first.
 Result<Talk> found(Newcomer own, std::size_t founders, Door& door) {
+    const auto shown = Clock::now();
     Talk talk{HF_TRY(Member::found(std::move(own.settings), make_evidence, *own.policy, *own.witness)),
-              own.pace, Clock::now()};
+              own.pace, shown, Clock::now()};
     HF_TRY(door.announce(talk.standing()));
     for (const auto until = Clock::now() + kPatience; talk.applicants() + 1 < founders;) {
         HF_TRY(door.look(talk));
@@ -88,6 +89,7 @@ Result<Talk> found(Newcomer own, std::size_t founders, Door& door) {
 Result<Talk> join(Newcomer own, Door& door) {
     std::optional<group::Standing> asked;
     std::optional<group::Applicant> applicant;
+    Talk::Moment shown{};
     for (const auto until = Clock::now() + kPatience; Clock::now() < until;
          std::this_thread::sleep_for(kBoardPause)) {
         // First this: members put an invitation there before they tell of the epoch that it is to.
@@ -98,10 +100,13 @@ Result<Talk> join(Newcomer own, Door& door) {
                 Member member = HF_TRY(Member::join(std::move(*applicant), invited->welcome, invited->commit,
                                                     *own.policy, *own.witness));
                 HF_TRY(door.clear(package));
-                return Talk{std::move(member), own.pace, Clock::now()};
+                // It was for a group as it is no more, if this guest has stood still.
+                if (Clock::now() >= until) break;
+                return Talk{std::move(member), own.pace, shown, Clock::now()};
             }
         }
         if (!standing || standing == asked) continue;
+        shown = Clock::now();
         applicant = HF_TRY(group::Applicant::create(own.settings, standing->transcript, make_evidence));
         HF_TRY(door.ask(applicant->package()));
         asked = standing;

@@ -16,8 +16,8 @@ bool is_renewal(Bytes bytes) { return !bytes.empty() && bytes.front() == std::by
 
 }  // namespace
 
-Talk::Talk(Member member, Pace pace, Moment now)
-    : member_{std::move(member)}, pace_{pace}, now_{now}, shown_{now}, epoch_since_{now} {
+Talk::Talk(Member member, Pace pace, Moment shown, Moment now)
+    : member_{std::move(member)}, pace_{pace}, now_{now}, shown_{shown}, epoch_since_{now} {
     for (auto& [id, name] : member_.members()) {
         if (id != member_.id()) peers_.emplace(id, Peer{.name = name, .shown = now, .commit = std::nullopt});
     }
@@ -57,7 +57,7 @@ std::vector<std::string> Talk::others() const {
 
 std::vector<std::vector<std::byte>> Talk::packages() const {
     std::vector<std::vector<std::byte>> packages;
-    for (const auto& [name, package] : applicants_) packages.push_back(package);
+    for (const auto& [name, knock] : applicants_) packages.push_back(knock.package);
     return packages;
 }
 
@@ -69,13 +69,13 @@ bool Talk::is_open_to(std::string_view name) const {
     });
 }
 
-Result<void> Talk::knock(std::string_view name, Bytes package) {
+Result<void> Talk::knock(std::string_view name, Bytes package, Moment now) {
     if (!is_open_to(name)) return input_error("this guest lets nobody of that name in now");
     if (HF_TRY(decode_key_package(package)).name != name) return peer_fault("a key package of another name");
     auto added = packages();
     added.emplace_back(package.begin(), package.end());
     HF_TRY(member_.admits({gone_.begin(), gone_.end()}, added));
-    applicants_.emplace(name, std::move(added.back()));
+    applicants_.emplace(name, Knock{.package = std::move(added.back()), .heard = now});
     return {};
 }
 
@@ -85,12 +85,14 @@ bool Talk::have_all_entered() const {
     return std::ranges::all_of(peers_, [this](const auto& peer) { return is_ready(peer.first); });
 }
 
-Result<std::optional<Talk::Event>> Talk::hear(std::string_view name, Bytes message) {
+Result<std::optional<Talk::Event>> Talk::hear(std::string_view name, Bytes message, Moment now) {
+    HF_TRY(expect_fresh_evidence(now));
     const auto peer = find(name);
     if (peer == peers_.end()) return peer_fault("a message of nobody else in the group");
-    if (is_message(message) && !peer->second.is_closed) return open(peer, message);
+    if (is_message(message) && !peer->second.is_closed) return open(peer, message, now);
     if (is_renewal(message)) {
         if (!HF_TRY(member_.judge_renewal(peer->first, message))) peer->second.is_refused = true;
+        // It was not there at the last turn; how long it has been there since, nobody knows.
         peer->second.shown = now_;
         return std::nullopt;
     }
@@ -98,7 +100,7 @@ Result<std::optional<Talk::Event>> Talk::hear(std::string_view name, Bytes messa
     return std::nullopt;
 }
 
-Result<std::optional<Talk::Event>> Talk::open(Peers::iterator peer, Bytes message) {
+Result<std::optional<Talk::Event>> Talk::open(Peers::iterator peer, Bytes message, Moment now) {
     const Opened opened = HF_TRY(member_.open(message));
     // What one member has posted is no word of another.
     if (opened.from != peer->first) return peer_fault("a message of another member than it is said to be of");
@@ -107,6 +109,11 @@ Result<std::optional<Talk::Event>> Talk::open(Peers::iterator peer, Bytes messag
     const Bytes rest = opened.plain.bytes().subspan(1);
     switch (opened.plain.bytes().front()) {
         case kLine: {
+            // Whatever it shows later, this is lost, and so it cannot stay.
+            if (has_expired(peer->second, now)) {
+                peer->second.is_refused = true;
+                return std::nullopt;
+            }
             // Who reads lines would take what is behind it for another member's.
             if (std::ranges::find(rest, std::byte{'\n'}) != rest.end())
                 return peer_fault("a line that has a line's end in it");
@@ -159,8 +166,8 @@ std::optional<std::vector<std::byte>> Talk::due_commit() const {
     return std::nullopt;
 }
 
-/// Who has come and who is gone by the commit that was just entered.
-std::vector<Talk::Event> Talk::meet_roster() {
+/// Who has come and who is gone by the commit that was just entered. `knocks`: of whom we have let in.
+std::vector<Talk::Event> Talk::meet_roster(const Knocks& knocks) {
     std::vector<Event> events;
     const auto members = member_.members();
     std::erase_if(peers_, [&](const auto& peer) {
@@ -170,7 +177,9 @@ std::vector<Talk::Event> Talk::meet_roster() {
     });
     for (const auto& [id, name] : members) {
         if (id == member_.id() || peers_.contains(id)) continue;
-        peers_.emplace(id, Peer{.name = name, .shown = now_, .commit = std::nullopt});
+        const auto knock = knocks.find(name);
+        const Moment shown = knock == knocks.end() ? now_ : knock->second.heard;
+        peers_.emplace(id, Peer{.name = name, .shown = shown, .commit = std::nullopt});
         events.push_back({.kind = Kind::Joined, .name = name, .line = {}});
     }
     return events;
@@ -191,7 +200,7 @@ Result<std::vector<Talk::Event>> Talk::enter(Bytes commit, Moment now) {
     if (own_commit_ && !applicants_.empty() && std::ranges::equal(own_commit_->commit, commit))
         invitation_ = Invitation{.packages = packages(), .messages = std::move(*own_commit_)};
     own_commit_.reset();
-    applicants_.clear();
+    const Knocks knocks = std::exchange(applicants_, {});
     posts_.push_back({.epoch = epoch(), .message = member_.ready()});
     posted_ = 0;
     is_closed_ = false;
@@ -201,7 +210,7 @@ Result<std::vector<Talk::Event>> Talk::enter(Bytes commit, Moment now) {
         peer.is_closed = false;
         peer.commit.reset();
     }
-    return meet_roster();
+    return meet_roster(knocks);
 }
 
 Result<void> Talk::renew(std::vector<std::byte> evidence) {
@@ -211,9 +220,11 @@ Result<void> Talk::renew(std::vector<std::byte> evidence) {
 }
 
 /// Who commits leaves out whose evidence has expired by its clock, which its host makes; this is ours.
-Result<void> Talk::expect_fresh_evidence() const {
-    const auto is_old = [this](const auto& peer) {
-        return now_ - peer.second.shown >= pace_.renewal + 2 * pace_.grace;
+Result<void> Talk::expect_fresh_evidence(Moment now) const {
+    if (now < now_)
+        return input_error("this guest's clock was set back: it does not tell how old evidence is");
+    const auto is_old = [this, now](const auto& peer) {
+        return now - peer.second.shown >= pace_.renewal + 2 * pace_.grace;
     };
     if (std::ranges::any_of(peers_, is_old))
         return peer_fault("a member has not shown evidence again, and the others do not leave it out");
@@ -267,8 +278,8 @@ Result<void> Talk::commit_if_due(Moment now) {
 Result<std::vector<Talk::Event>> Talk::turn(Moment now) {
     std::vector<Event> events;
     if (is_over_) return events;
+    HF_TRY(expect_fresh_evidence(now));
     now_ = now;
-    HF_TRY(expect_fresh_evidence());
     if (const auto commit = due_commit()) events = HF_TRY(enter(*commit, now));
     HF_TRY(close_if_due(now));
     HF_TRY(commit_if_due(now));

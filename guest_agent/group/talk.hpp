@@ -10,7 +10,9 @@
 // others is left out by the commit; where the one who should commit does not, the next one in the roster
 // does. Two commits for one epoch split the group, which the members' readies show.
 //
-// Each shows evidence again on a timer. Who does not, or shows what is not accepted, is left out likewise.
+// Each shows evidence again on a timer. Who does not, or shows what is not accepted, is left out likewise,
+// and is not listened to until then. A guest that stood still meanwhile holds that against the others as
+// well: it cannot know what has become of them.
 //
 // Whoever is first in the roster lets others in: it judges who asks, ends the epoch, and its commit adds
 // them, whom the others then judge too. One whom such a commit adds and who is not accepted there ends the
@@ -19,13 +21,14 @@
 
 #include "guest_agent/group/member.hpp"
 #include "guest_agent/group/pace.hpp"
+#include "sys/boot_clock.hpp"
 
 namespace holdfast::agent::group {
 
 /// One thread. After an error nothing more is said or heard.
 class Talk {
 public:
-    using Moment = std::chrono::steady_clock::time_point;
+    using Moment = BootClock::time_point;
     enum class Kind : std::uint8_t { Line, Joined, Left, LeftOut };
     struct Event {
         Kind kind;
@@ -42,7 +45,8 @@ public:
         CommitMessages messages;
     };
 
-    Talk(Member member, Pace pace, Moment now);
+    /// `shown`: when our evidence was made.
+    Talk(Member member, Pace pace, Moment shown, Moment now);
 
     /// Whether lines may be said now: while an epoch ends, and after a goodbye, not.
     [[nodiscard]] bool may_say() const noexcept { return !is_closed_ && !is_over_; }
@@ -52,13 +56,13 @@ public:
 
     /// Whether to read on in what that member has posted in this epoch.
     [[nodiscard]] bool hears(std::string_view name) const;
-    /// Its next message.
-    Result<std::optional<Event>> hear(std::string_view name, Bytes message);
+    /// Its next message, which is there now.
+    Result<std::optional<Event>> hear(std::string_view name, Bytes message, Moment now);
     /// Whether we are to look for a key package of that name: it may join, and we are the one who lets it in.
     [[nodiscard]] bool is_open_to(std::string_view name) const;
-    /// Its key package, made for our standing(): it joins when this epoch ends, which it does now. An error:
-    /// it does not, and nothing has changed.
-    Result<void> knock(std::string_view name, Bytes package);
+    /// Its key package, made for our standing() and found now: it joins when this epoch ends, which it does
+    /// at the next turn. An error: it does not, and nothing has changed.
+    Result<void> knock(std::string_view name, Bytes package, Moment now);
     /// Who has knocked and is not in yet.
     [[nodiscard]] std::size_t applicants() const noexcept { return applicants_.size(); }
     /// Whether it is time to show evidence again, for renewal_binding().
@@ -96,20 +100,26 @@ private:
         std::optional<std::vector<std::byte>> commit;  ///< its, behind that
     };
     using Peers = std::map<MemberId, Peer>;
+    struct Knock {
+        std::vector<std::byte> package;
+        Moment heard;
+    };
+    using Knocks = std::map<std::string, Knock, std::less<>>;
 
     Result<void> post_sealed(std::byte kind, Bytes line);
     [[nodiscard]] Peers::iterator find(std::string_view name);
-    Result<std::optional<Event>> open(Peers::iterator peer, Bytes message);
+    Result<std::optional<Event>> open(Peers::iterator peer, Bytes message, Moment now);
     Result<void> hear_control(Peer& peer, Bytes message);
     [[nodiscard]] std::optional<std::vector<std::byte>> due_commit() const;
     Result<std::vector<Event>> enter(Bytes commit, Moment now);
-    [[nodiscard]] std::vector<Event> meet_roster();
+    [[nodiscard]] std::vector<Event> meet_roster(const Knocks& knocks);
     [[nodiscard]] std::vector<std::vector<std::byte>> packages() const;
     [[nodiscard]] bool is_ready(MemberId id) const;
-    [[nodiscard]] bool has_expired(const Peer& peer) const {
-        return peer.is_refused || now_ - peer.shown >= pace_.renewal + pace_.grace;
+    [[nodiscard]] bool has_expired(const Peer& peer, Moment now) const {
+        return peer.is_refused || now - peer.shown >= pace_.renewal + pace_.grace;
     }
-    [[nodiscard]] Result<void> expect_fresh_evidence() const;
+    [[nodiscard]] bool has_expired(const Peer& peer) const { return has_expired(peer, now_); }
+    [[nodiscard]] Result<void> expect_fresh_evidence(Moment now) const;
     Result<void> close_if_due(Moment now);
     Result<void> commit_if_due(Moment now);
 
@@ -117,14 +127,14 @@ private:
     Pace pace_;
     Peers peers_;              ///< who is there and has not said goodbye
     std::set<MemberId> gone_;  ///< who has, and is in the roster until the next commit
-    std::map<std::string, std::vector<std::byte>, std::less<>> applicants_;  ///< key packages
+    Knocks applicants_;        ///< by name
     std::optional<Invitation> invitation_;
     std::vector<Post> posts_;
     std::size_t posted_ = 0;  ///< in this epoch
     std::optional<CommitMessages> own_commit_;
     bool is_closed_ = false;
     bool is_over_ = false;
-    Moment now_;
+    Moment now_;    ///< of the last turn
     Moment shown_;  ///< our evidence, the last time
     Moment epoch_since_;
     Moment closed_since_{};

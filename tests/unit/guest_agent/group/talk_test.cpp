@@ -34,6 +34,7 @@ struct Speaker {
     FakeCounter counter;
     std::optional<Talk> talk;
     std::optional<Applicant> applicant{};                                   ///< where it wants to join
+    Talk::Moment asked{};                                                   ///< by that
     std::uint64_t since = 0;                                                ///< its first epoch
     std::map<std::uint64_t, std::vector<std::vector<std::byte>>> posted{};  ///< by epoch
     std::map<std::pair<std::string, std::uint64_t>, std::size_t> read{};    ///< of what others have
@@ -45,6 +46,7 @@ struct Speaker {
     std::vector<std::string> refused{};  ///< who was turned away by it
     std::optional<Error> failed{};
     bool is_there = true;
+    std::chrono::seconds behind{0};  ///< its clock, which has stood still for so long
     /// What it shows again: good evidence, none, or that of a machine that nobody trusts.
     enum class Shows : std::uint8_t { Good, None, Bad } shows = Shows::Good;
     std::size_t shown = 0;
@@ -70,11 +72,11 @@ public:
         Speaker& first = *speakers.front();
         first.talk.emplace(
             *Member::found(settings_of(first.name), machine.evidence(), first.policy, first.counter), kPace,
-            now);
+            now, now);
         announced = first.talk->standing();
         for (std::size_t i = 1; i < founders; ++i) {
             speakers[i]->applicant = applicant(speakers[i]->name);
-            EXPECT_TRUE(first.talk->knock(speakers[i]->name, speakers[i]->applicant->package()));
+            EXPECT_TRUE(first.talk->knock(speakers[i]->name, speakers[i]->applicant->package(), now));
         }
         while (first.talk->applicants() != 0) EXPECT_TRUE(first.talk->turn(now));
         post(first);
@@ -96,7 +98,11 @@ public:
         one.failed.reset();
         one.heard.clear();
         one.is_there = true;
+        ask_anew(one);
+    }
+    void ask_anew(Speaker& one) {
         one.applicant = applicant(one.name);
+        one.asked = time_of(one);
     }
     Applicant applicant(const std::string& name) {
         return *Applicant::create(settings_of(name), announced.transcript, machine.evidence());
@@ -112,7 +118,7 @@ public:
         for (const auto& other : speakers)
             hear(one, *other, carrier == Carrier::Prompt ? 1000 : carrier == Carrier::Slow ? pick(3) : 0);
         if (one.failed) return;
-        auto events = one.talk->turn(now);
+        auto events = one.talk->turn(time_of(one));
         show(one);
         if (!events) one.failed = events.error();
         else
@@ -144,10 +150,12 @@ public:
             one.failed = member.error();
             return;
         }
-        one.talk.emplace(std::move(*member), kPace, now);
+        one.talk.emplace(std::move(*member), kPace, one.asked, time_of(one));
         one.since = one.talk->epoch();
         post(one);
     }
+
+    [[nodiscard]] Talk::Moment time_of(const Speaker& one) const { return now - one.behind; }
 
     FakeMachine machine;
     std::vector<std::unique_ptr<Speaker>> speakers;
@@ -174,12 +182,12 @@ private:
     void ask(Speaker& one) {
         const Digest256 made_for = decode_key_package(one.applicant->package())->made_for;
         enter(one);
-        if (one.applicant && made_for != announced.transcript) one.applicant = applicant(one.name);
+        if (one.applicant && made_for != announced.transcript) ask_anew(one);
     }
     void look_at_door(Speaker& one) {
         for (const auto& other : speakers) {
             if (!other->is_there || !other->applicant || !one.talk->is_open_to(other->name)) continue;
-            if (!one.talk->knock(other->name, other->applicant->package()))
+            if (!one.talk->knock(other->name, other->applicant->package(), now))
                 one.refused.push_back(other->name);
         }
     }
@@ -188,7 +196,7 @@ private:
         std::size_t& at = one.read[{other.name, epoch}];
         const auto& posted = other.posted[epoch];
         for (; !one.failed && most > 0 && at < posted.size() && one.talk->hears(other.name); --most) {
-            const auto event = one.talk->hear(other.name, posted[at++]);
+            const auto event = one.talk->hear(other.name, posted[at++], time_of(one));
             if (!event) one.failed = event.error();
             else if (*event) take(one, **event);
         }
@@ -293,7 +301,7 @@ TEST(Talk, WhatOneMemberPostedIsNoWordOfAnother) {
     room.settle();
     room.say(*room.speakers[0], "pay bob");
     const auto post = room.speakers[0]->talk->take_posts().back();
-    const auto heard = room.speakers[1]->talk->hear("g2", post.message);
+    const auto heard = room.speakers[1]->talk->hear("g2", post.message, room.now);
     ASSERT_FALSE(heard);
     EXPECT_EQ(heard.error().fault, Fault::Peer);
 }
@@ -398,7 +406,7 @@ TEST(Talk, OnlyWhoIsFirstLetsOthersIn) {
     EXPECT_FALSE(room.speakers[0]->talk->is_open_to("g1"));
     EXPECT_FALSE(room.speakers[0]->talk->is_open_to("g0"));
     EXPECT_FALSE(room.speakers[1]->talk->is_open_to("g2"));
-    EXPECT_FALSE(room.speakers[1]->talk->knock("g2", room.applicant("g2").package()));
+    EXPECT_FALSE(room.speakers[1]->talk->knock("g2", room.applicant("g2").package(), room.now));
 }
 
 /// A host puts something else where a key package is asked for.
@@ -406,7 +414,7 @@ class TalkAtItsDoor : public ::testing::Test {
 protected:
     void SetUp() override { room.settle(); }
     bool lets_in(std::string_view name, Bytes package) {
-        return room.speakers[0]->talk->knock(name, package).has_value();
+        return room.speakers[0]->talk->knock(name, package, room.now).has_value();
     }
     void TearDown() override {
         // The group goes on, and nobody is in it who should not.
@@ -589,6 +597,35 @@ TEST_P(TalkWithEvidence, ThatIsNotShownAgainTheMemberIsLeftOut) {
     room.settle();
     expect_left_out();
 }
+TEST_P(TalkWithEvidence, ThatIsNotAcceptedNothingIsHeardOfTheMemberAnyMore) {
+    const FakeMachine other;
+    ASSERT_TRUE(bad.talk->renew(*other.evidence()(bad.talk->renewal_binding())));
+    room.say(bad, "behind it");
+    room.settle();
+    for (const auto& one : room.speakers) {
+        EXPECT_FALSE(one->heard.contains(bad.name)) << one->name;
+    }
+}
+
+TEST_P(TalkWithEvidence, ThatHasExpiredNothingIsHeardOfTheMemberAnyMore) {
+    bad.shows = Speaker::Shows::None;
+    for (auto passed = 0 * kPace.rotation; passed < kPace.renewal + kPace.grace - kPace.rotation;
+         passed += kPace.rotation)
+        room.rotate();
+    room.say(bad, "in time");
+    room.settle();
+    room.now += kPace.rotation;
+    room.say(bad, "too late");
+    // It cannot undo that.
+    ASSERT_TRUE(bad.talk->renew(*room.machine.evidence()(bad.talk->renewal_binding())));
+    room.settle();
+    room.settle();
+    expect_left_out();
+    for (const auto& one : room.speakers) {
+        if (one.get() == &bad) continue;
+        EXPECT_EQ(one->heard[bad.name], std::vector<std::string>{"in time"}) << one->name;
+    }
+}
 INSTANTIATE_TEST_SUITE_P(Each, TalkWithEvidence, ::testing::Values(0U, 1U, 3U));
 
 TEST(Talk, EvidenceOfAnotherEpochOrMemberOrChangedIsNotThatOfAMember) {
@@ -598,15 +635,139 @@ TEST(Talk, EvidenceOfAnotherEpochOrMemberOrChangedIsNotThatOfAMember) {
     ASSERT_TRUE(shows.renew(*room.machine.evidence()(shows.renewal_binding())));
     std::vector<std::byte> message = shows.take_posts().back().message;
     Talk& hears = *room.speakers[1]->talk;
-    EXPECT_FALSE(hears.hear("g2", message));
+    EXPECT_FALSE(hears.hear("g2", message, room.now));
     for (std::byte& byte : message) {
         byte ^= std::byte{1};
-        EXPECT_FALSE(hears.hear("g0", message)) << &byte - message.data();
+        EXPECT_FALSE(hears.hear("g0", message, room.now)) << &byte - message.data();
         byte ^= std::byte{1};
     }
-    EXPECT_TRUE(hears.hear("g0", message));
+    EXPECT_TRUE(hears.hear("g0", message, room.now));
     room.rotate();
-    EXPECT_FALSE(hears.hear("g0", message)) << "of an epoch that is over";
+    EXPECT_FALSE(hears.hear("g0", message, room.now)) << "of an epoch that is over";
+}
+
+constexpr std::chrono::seconds kHour{3600};
+
+/// One guest stands still for an hour, and the others go on: its vCPUs were paused or starved. Its clock has
+/// seen that, or has stood still too: the host makes it.
+class TalkAfterAnHour : public ::testing::TestWithParam<std::tuple<std::size_t, bool>> {
+protected:
+    void SetUp() override {
+        room.settle();
+        paused.is_there = false;
+        for (auto passed = 0 * kPace.rotation; passed < kHour; passed += kPace.rotation) {
+            for (const auto& one : room.speakers) {
+                if (one.get() != &paused && one->talk->may_say()) room.say(*one, "said without it");
+            }
+            room.rotate();
+        }
+        if (!std::get<bool>(GetParam())) paused.behind = kHour;
+        paused.is_there = true;
+    }
+    Room room{3};
+    Speaker& paused = *room.speakers[std::get<std::size_t>(GetParam())];
+};
+
+TEST_P(TalkAfterAnHour, TheGuestFindsOutAndHearsNothingOfWhatWasSaidWithoutIt) {
+    room.say(paused, "said too late");
+    room.settle();
+    EXPECT_TRUE(paused.failed);
+    for (const auto& one : room.speakers) {
+        // Its clock has not seen the hour: what was said before the others missed it was said to it.
+        EXPECT_LE(paused.heard[one->name].size(), std::get<bool>(GetParam()) ? 0U : 1U);
+        EXPECT_TRUE(one->heard[paused.name].empty()) << one->name;
+        EXPECT_EQ(one->failed.has_value(), one.get() == &paused) << one->name;
+    }
+}
+
+TEST_P(TalkAfterAnHour, ACarrierThatHidesWhatTheOthersSaidKeepsNobodyInTheGroup) {
+    room.say(paused, "said too late");
+    room.turn(paused, Room::Carrier::Mute);
+    // It has seen the hour, and goes by that at once. Otherwise it waits, as for anybody who is silent.
+    EXPECT_EQ(paused.failed.has_value(), std::get<bool>(GetParam()));
+    for (int i = 0; i < 12; ++i) {
+        room.now += kPace.rotation;
+        room.turn(paused, Room::Carrier::Mute);
+    }
+    EXPECT_TRUE(paused.failed || paused.talk->is_alone());
+    for (const auto& one : room.speakers) EXPECT_FALSE(one->heard.contains(paused.name)) << one->name;
+}
+INSTANTIATE_TEST_SUITE_P(Each, TalkAfterAnHour,
+                         ::testing::Combine(::testing::Values(0U, 1U, 2U), ::testing::Bool()));
+
+TEST(Talk, WhereAllStoodStillForAnHourNobodyGoesOnWithAnybody) {
+    Room room{3};
+    room.settle();
+    room.say(*room.speakers[0], "said before");
+    room.now += kHour;
+    room.settle();
+    for (const auto& one : room.speakers) {
+        EXPECT_TRUE(one->failed) << one->name;
+        EXPECT_TRUE(one->heard.empty()) << one->name;
+    }
+}
+
+TEST(Talk, EvidenceThatCameDuringAPauseCountsFromBeforeIt) {
+    Room room{2};
+    room.settle();
+    Speaker& paused = *room.speakers[0];
+    Speaker& other = *room.speakers[1];
+    const auto pause = kPace.renewal + kPace.grace;
+    ASSERT_TRUE(other.talk->renew(*room.machine.evidence()(other.talk->renewal_binding())));
+    room.turn(other);  // posts it
+    room.now += pause;
+    room.turn(paused);
+    room.turn(paused);
+    EXPECT_FALSE(paused.failed);
+    EXPECT_EQ(paused.left_out, std::vector<std::string>{"g1"});
+}
+
+TEST(Talk, WhoHasAskedBeforeAPauseIsNotFreshBehindIt) {
+    Room room{1, 1, 1};
+    Speaker& first = *room.speakers[0];
+    const Applicant late = room.applicant("g1");
+    ASSERT_TRUE(first.talk->knock("g1", late.package(), room.now));
+    room.now += kHour;
+    room.settle(3);
+    ASSERT_TRUE(first.failed);
+    EXPECT_NE(std::string_view{first.failed->what}.find("evidence"), std::string_view::npos);
+}
+
+// The first lets nobody in before all are there. Evidence ages meanwhile, and its owner knows.
+TEST(Talk, WhoHasWaitedForTheOthersShowsEvidenceInTime) {
+    Room room{1, 1, 2};
+    Speaker& first = *room.speakers[0];
+    for (const std::size_t i : {1U, 2U}) {
+        Speaker& one = *room.speakers[i];
+        one.is_there = true;
+        room.ask_anew(one);
+        ASSERT_TRUE(first.talk->knock(one.name, one.applicant->package(), room.now));
+        if (i == 1) room.now += kPace.renewal + kPace.rotation;
+    }
+    for (int i = 0; i < 10; ++i) {
+        room.settle();
+        room.now += kPace.rotation / 2;
+    }
+    for (const auto& one : room.speakers) {
+        ASSERT_TRUE(one->talk && !one->failed) << one->name;
+        EXPECT_EQ(one->talk->others().size(), 2U) << one->name;
+        EXPECT_TRUE(one->left_out.empty()) << one->name;
+    }
+}
+
+TEST(Talk, AClockThatIsSetBackKeepsNobodyInTheGroup) {
+    for (const bool before_hearing : {true, false}) {
+        Room room{2};
+        room.settle();
+        room.say(*room.speakers[1], "x");
+        room.turn(*room.speakers[1]);
+        Speaker& one = *room.speakers[0];
+        if (!before_hearing) room.turn(one);
+        one.behind = kHour;
+        room.turn(one);
+        EXPECT_TRUE(one.failed);
+        EXPECT_EQ(one.heard.contains("g1"), !before_hearing);
+    }
 }
 
 /// Turns in any order, lines and epochs at any moment, a carrier that delays, one that leaves, one that dies,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest_agent/agent/door.hpp"
 
+#include "guest_agent/call/blob.hpp"
+#include "guest_agent/call/frame.hpp"
 #include "guest_agent/crypto/kdf.hpp"
 #include "sys/log.hpp"
 
@@ -12,6 +14,8 @@ constexpr std::string_view kJoin = "join";
 constexpr std::string_view kWelcome = "welcome";
 constexpr std::string_view kCommit = "commit";
 constexpr std::size_t kDigits = 32;
+// What is put there goes into one call, together with its name.
+static_assert(group::kMaxControl + call::kMaxBlobName + 8 <= call::kMaxBody);
 
 std::string name_of(Bytes package) { return hex(hash_parts({package})).substr(0, kDigits); }
 

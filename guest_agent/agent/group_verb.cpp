@@ -44,6 +44,7 @@ Result<Plan> plan_of(std::span<char*> words) {
               .name = words[1],
               .members = {words.begin() + 2, dashes},
               .program = {dashes + 1, words.end()}};
+    if (plan.members.size() > group::kMaxMembers) return input_error("a group has 64 members at most");
     const auto is_named = [&](const std::string& member) { return member == plan.name; };
     if (std::ranges::count_if(plan.members, is_named) != 1)
         return input_error("NAME is one of the members, once");

@@ -49,6 +49,8 @@ Result<std::vector<std::byte>> make_package(const GroupSettings& settings, const
         return input_error("a member's name is empty or too long");
     }
     package.evidence = HF_TRY(evidence(evidence_binding(settings.group, package)));
+    if (package.evidence.size() > kMaxEvidence)
+        return input_error("this guest's evidence is longer than a group takes");
     package.signature = HF_TRY(sign(signing.secret, group::signed_part(package)));
     return encode(package);
 }
@@ -152,7 +154,13 @@ Result<Member::Roster> Member::roster_after(const std::vector<MemberId>& removed
     for (const MemberId id : removed) {
         if (roster.erase(id) == 0) return peer_fault("nobody to remove");
     }
-    if (roster.size() + added.size() > kMaxMembers) return peer_fault("too many members");
+    if (roster.size() + added.size() > kMaxMembers)
+        return peer_fault("a group has 64 members at most, and this would be one more");
+    std::size_t bytes = 0;
+    for (const auto& [id, peer] : roster) bytes += peer.package.size();
+    for (const auto& package : added) bytes += package.size();
+    // A welcome has them all, and must fit into what carries it.
+    if (bytes > kMaxPackages) return peer_fault("the evidence of all members is more than a group can have");
     MemberId joining = next_id_;
     for (const auto& package : added) {
         roster.emplace(joining, HF_TRY(admitted(package, &transcript_, roster)));

@@ -18,7 +18,11 @@ namespace holdfast::agent::group {
 inline constexpr std::size_t kMaxMembers = 64;
 inline constexpr std::size_t kMaxMemberName = 64;        ///< bytes
 inline constexpr std::size_t kMaxEvidence = 256U << 10;  ///< bytes of one member's evidence
-inline constexpr std::size_t kMaxMessage = 64U << 10;    ///< bytes of one application message
+/// Bytes of all members' key packages together: 16 members may have 61 KiB of evidence each, 64 members 15.
+inline constexpr std::size_t kMaxPackages = 992U << 10;
+inline constexpr std::size_t kMaxMessage = 64U << 10;  ///< bytes of one application message
+/// Bytes: no welcome, and no commit, of a group that may be is longer.
+inline constexpr std::size_t kMaxControl = kMaxPackages + (16U << 10);
 
 using GroupId = std::array<std::byte, 16>;
 /// Counts the joins of a group, from 1: never given twice.

@@ -2,8 +2,12 @@
 #include "guest_agent/group/member.hpp"
 
 #include <gtest/gtest.h>
+#include <deque>
 #include <set>
 
+#include "guest_agent/call/blob.hpp"
+#include "guest_agent/call/endpoint.hpp"
+#include "guest_agent/call/services.hpp"
 #include "guest_agent/crypto/hpke.hpp"
 #include "sys/wire/endian.hpp"
 #include "tests/unit/guest_agent/group/world.hpp"
@@ -326,6 +330,109 @@ TEST_F(Groups, ThiefWhoOnlyWatchesIsOutAfterTwoEpochs) {
     all_ready();
     const Commit of_second = *decode_commit(member("ann").commit({}, {})->commit);
     EXPECT_FALSE(opens(receiving, of_second, box_of_bob(of_second)));
+}
+
+/// A group whose members' evidence is as long as so many members' may be.
+class LargeGroups : public testing::TestWithParam<std::size_t> {
+protected:
+    struct Anybody final : Admission {
+        Result<void> judge(const Digest256& /*binding*/, const KeyPackage& /*package*/) override {
+            return {};
+        }
+    };
+    /// Of one member, and `more` bytes beyond.
+    static Evidence evidence(std::size_t more = 0) {
+        const std::size_t beside = encode(KeyPackage{.name = name_of(0), .evidence = {}}).size();
+        const std::size_t size = kMaxPackages / GetParam() - beside + more;
+        return [size](const Digest256& /*binding*/) { return std::vector<std::byte>(size); };
+    }
+    static std::string name_of(std::size_t number) {
+        std::string name = std::to_string(number);
+        return name + std::string(kMaxMemberName - name.size(), 'x');
+    }
+    void found() {
+        members.push_back(*Member::found(settings_of(name_of(0)), evidence(), anybody, counters.front()));
+    }
+    Applicant applicant(std::size_t number, std::size_t more = 0) {
+        return *Applicant::create(settings_of(name_of(number)), members.front().transcript(), evidence(more));
+    }
+    /// The first commits, all apply it, and those join.
+    void commit(const std::vector<MemberId>& removed, std::vector<Applicant> joining) {
+        std::vector<std::vector<std::byte>> packages;
+        for (const Applicant& one : joining) packages.push_back(one.package());
+        const auto messages = members.front().commit(removed, packages);
+        ASSERT_TRUE(messages) << messages.error().what;
+        expect_carried(messages->commit);
+        expect_carried(messages->welcome);
+        for (Member& member : members) ASSERT_TRUE(member.receive(messages->commit));
+        std::erase_if(members, [](const Member& member) { return !member.is_member(); });
+        for (Applicant& one : joining) {
+            auto member = Member::join(std::move(one), messages->welcome, messages->commit, anybody,
+                                       counters.emplace_back());
+            ASSERT_TRUE(member) << member.error().what;
+            members.push_back(std::move(*member));
+        }
+        for (std::size_t i = 1; i < members.size(); ++i)
+            ASSERT_TRUE(members.front().receive(members[i].ready()));
+    }
+    /// By one call, under the longest name.
+    static void expect_carried(Bytes message) {
+        EXPECT_LE(message.size(), kMaxControl);
+        const call::NamedBlob blob{.name = std::string(call::kMaxBlobName, 'n'),
+                                   .bytes = {message.begin(), message.end()}};
+        EXPECT_TRUE(call::Endpoint::with_host().request(1, 1, call::encode(blob)));
+    }
+    void expect_full() {
+        EXPECT_EQ(members.size(), GetParam());
+        const auto more = members.front().commit({}, {applicant(GetParam()).package()});
+        ASSERT_FALSE(more);
+        const std::string why = more.error().what;
+        EXPECT_NE(why.find(GetParam() == kMaxMembers ? "64 members at most" : "evidence of all members"),
+                  std::string::npos)
+            << why;
+    }
+    Anybody anybody;
+    std::deque<FakeCounter> counters{1};
+    std::vector<Member> members;
+};
+
+TEST_P(LargeGroups, LetOthersInByMessagesThatFitIntoOneCall) {
+    found();
+    std::vector<Applicant> joining;
+    for (std::size_t i = 1; i < GetParam(); ++i) joining.push_back(applicant(i));
+    commit({}, std::move(joining));
+    expect_full();
+    // The longest welcome: it names who leaves, and all who stay.
+    std::vector<Applicant> instead;
+    instead.push_back(applicant(GetParam()));
+    commit({members.back().id()}, std::move(instead));
+    expect_full();
+}
+
+TEST_P(LargeGroups, TakeNoLongerEvidence) {
+    found();
+    std::vector<std::vector<std::byte>> packages;
+    for (std::size_t i = 1; i < GetParam(); ++i) packages.push_back(applicant(i).package());
+    EXPECT_TRUE(members.front().admits({}, packages));
+    packages.back() = applicant(GetParam(), 1 + kMaxPackages % GetParam()).package();
+    const auto longer = members.front().admits({}, packages);
+    ASSERT_FALSE(longer);
+    EXPECT_NE(std::string{longer.error().what}.find("evidence of all members"), std::string::npos);
+}
+
+// docs/agent.md says so.
+TEST_P(LargeGroups, HaveRoomForEvidence) {
+    const std::size_t promised = GetParam() == 16 ? 61U << 10 : 15U << 10;
+    EXPECT_GE(evidence()(Digest256{})->size(), promised);
+}
+INSTANTIATE_TEST_SUITE_P(Of, LargeGroups, testing::Values(16U, kMaxMembers));
+
+TEST_F(Groups, GuestWhoseEvidenceIsTooLongSaysSo) {
+    const auto made = Applicant::create(settings_of("ann"), Digest256{}, [](const Digest256& /*binding*/) {
+        return std::vector<std::byte>(kMaxEvidence + 1);
+    });
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().fault, Fault::Input);
 }
 
 }  // namespace

@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string_view>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -41,10 +44,12 @@ constexpr std::size_t kMaxRelayed = 4;   ///< connections to the broker, or anot
 constexpr std::uint64_t kEvidenceBurst = 16;
 constexpr std::uint64_t kToldBurst = 20;  // then one a second
 
+constexpr std::string_view kNew = ".new-";  // and the number of the process that writes it
+
 /// Blobs of a guest as files of one folder. Names have no '/' and no dot in front (services.hpp).
 class BlobFolder {
 public:
-    explicit BlobFolder(std::string path) : path_{std::move(path)} {}
+    explicit BlobFolder(std::string path) : path_{std::move(path)} { remove_leftovers(); }
 
     [[nodiscard]] call::Answer get(Bytes body) const {
         if (path_.empty()) return call::refusal::kNotAllowed;
@@ -65,11 +70,12 @@ public:
         const std::string path = path_ + '/' + blob->name;
         if (::access(path.c_str(), F_OK) != 0 && is_full()) return call::refusal::kNoRoom;
         // Its own: servers of several guests may share the folder, and put at the same moment.
-        const std::string fresh = fmt::format("{}/.new-{}", path_, ::getpid());
+        const std::string fresh = fmt::format("{}/{}{}", path_, kNew, ::getpid());
         const UniqueFd file{
             ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)};
         if (!file || !write_all(file, blob->bytes) || ::fdatasync(file.get()) < 0 ||
             ::rename(fresh.c_str(), path.c_str()) < 0) {
+            ::unlink(fresh.c_str());
             return call::refusal::kFailed;
         }
         return std::vector<std::byte>{};
@@ -83,6 +89,23 @@ public:
     }
 
 private:
+    /// Of processes that were killed in the middle of a put. A number that somebody else has by now stays
+    /// until the next time.
+    void remove_leftovers() const {
+        std::error_code wrong;
+        for (const auto& file : std::filesystem::directory_iterator{path_, wrong}) {
+            const std::string name = file.path().filename();
+            if (!name.starts_with(kNew)) continue;
+            const std::optional<pid_t> writer = process_of(std::string_view{name}.substr(kNew.size()));
+            if (writer && ::kill(*writer, 0) < 0 && errno == ESRCH) ::unlink(file.path().c_str());
+        }
+    }
+    static std::optional<pid_t> process_of(std::string_view number) {
+        pid_t pid = 0;
+        const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), pid);
+        if (error != std::errc{} || end != number.data() + number.size() || pid <= 0) return std::nullopt;
+        return pid;
+    }
     [[nodiscard]] bool is_full() const {
         std::error_code wrong;
         const auto files = std::filesystem::directory_iterator{path_, wrong};

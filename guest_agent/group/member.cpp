@@ -349,9 +349,7 @@ Result<Outcome> Member::receive_ready(Bytes message) {
 
 Result<Outcome> Member::receive(Bytes message) {
     if (!keys_) return input_error("not a member");
-    if (message.empty()) return peer_fault("an empty message");
-    // The kinds are told apart by their first byte, and each decoder checks it again.
-    return message.front() == std::byte{4} ? receive_ready(message) : receive_commit(message);
+    return is_a(MessageKind::Ready, message) ? receive_ready(message) : receive_commit(message);
 }
 
 Result<std::vector<std::byte>> Member::renewal(std::vector<std::byte> evidence) const {

@@ -10,8 +10,6 @@
 namespace holdfast::agent::group {
 namespace {
 
-// The first byte of what is signed tells what it is, so that a signature of one kind is none of another.
-enum class Kind : std::uint8_t { KeyPackage = 1, Commit, Welcome, Ready, Message, Standing, Renewal };
 constexpr std::string_view kLabel = "holdfast group 1";
 constexpr std::size_t kMaxBox = 256;
 
@@ -19,18 +17,17 @@ std::vector<std::byte> taken(const WireWriter& writer) {
     return {writer.bytes().begin(), writer.bytes().end()};
 }
 
-WireWriter begin(Kind kind) {
+WireWriter begin(MessageKind kind) {
     WireWriter writer;
     writer.put(static_cast<std::uint8_t>(kind));
     writer.put_string(kLabel);
     return writer;
 }
 
-Result<WireReader> begin(Kind kind, Bytes bytes) {
+Result<WireReader> begin(MessageKind kind, Bytes bytes) {
     WireReader reader{bytes};
-    if (HF_TRY(reader.get<std::uint8_t>()) != static_cast<std::uint8_t>(kind)) {
+    if (HF_TRY(reader.get<std::uint8_t>()) != static_cast<std::uint8_t>(kind))
         return peer_fault("a message of another kind");
-    }
     const auto label = HF_TRY(reader.get_bytes());
     if (!std::ranges::equal(label, text(kLabel))) return peer_fault("a message of another version");
     return reader;
@@ -67,7 +64,7 @@ std::vector<std::byte> with_signature(std::vector<std::byte> bytes, const Signat
 constexpr std::size_t kMaxPackage = kMaxEvidence + 1024;
 
 WireWriter commit_head(const Commit& commit) {
-    WireWriter writer = begin(Kind::Commit);
+    WireWriter writer = begin(MessageKind::Commit);
     writer.put_bytes(commit.group);
     writer.put(commit.epoch);
     writer.put(commit.committer);
@@ -90,8 +87,12 @@ WireWriter commit_content(const Commit& commit) {
 
 }  // namespace
 
+bool is_a(MessageKind kind, Bytes message) noexcept {
+    return !message.empty() && message.front() == static_cast<std::byte>(kind);
+}
+
 std::vector<std::byte> signed_part(const KeyPackage& package) {
-    WireWriter writer = begin(Kind::KeyPackage);
+    WireWriter writer = begin(MessageKind::KeyPackage);
     writer.put_string(package.name);
     writer.put_bytes(package.signing);
     writer.put_bytes(package.init);
@@ -105,7 +106,7 @@ std::vector<std::byte> encode(const KeyPackage& package) {
 }
 
 Result<KeyPackage> decode_key_package(Bytes bytes) {
-    WireReader reader = HF_TRY(begin(Kind::KeyPackage, bytes));
+    WireReader reader = HF_TRY(begin(MessageKind::KeyPackage, bytes));
     KeyPackage package;
     package.name = HF_TRY(reader.get_string());
     if (package.name.empty() || package.name.size() > kMaxMemberName) return peer_fault("a member's name");
@@ -133,7 +134,7 @@ std::vector<std::byte> encode(const Commit& commit) {
 }
 
 Result<Commit> decode_commit(Bytes bytes) {
-    WireReader reader = HF_TRY(begin(Kind::Commit, bytes));
+    WireReader reader = HF_TRY(begin(MessageKind::Commit, bytes));
     Commit commit;
     commit.group = HF_TRY(get_fixed<16>(reader));
     commit.epoch = HF_TRY(reader.get<std::uint64_t>());
@@ -156,7 +157,7 @@ Result<Commit> decode_commit(Bytes bytes) {
 }
 
 std::vector<std::byte> encode(const Welcome& welcome) {
-    WireWriter writer = begin(Kind::Welcome);
+    WireWriter writer = begin(MessageKind::Welcome);
     writer.put_bytes(welcome.transcript);
     writer.put(welcome.next_id);
     writer.put_bytes(welcome.policy);
@@ -169,7 +170,7 @@ std::vector<std::byte> encode(const Welcome& welcome) {
 }
 
 Result<Welcome> decode_welcome(Bytes bytes) {
-    WireReader reader = HF_TRY(begin(Kind::Welcome, bytes));
+    WireReader reader = HF_TRY(begin(MessageKind::Welcome, bytes));
     Welcome welcome;
     welcome.transcript = HF_TRY(get_fixed<32>(reader));
     welcome.next_id = HF_TRY(reader.get<std::uint32_t>());
@@ -185,14 +186,14 @@ Result<Welcome> decode_welcome(Bytes bytes) {
 }
 
 std::vector<std::byte> encode(const Standing& standing) {
-    WireWriter writer = begin(Kind::Standing);
+    WireWriter writer = begin(MessageKind::Standing);
     writer.put(standing.epoch);
     writer.put_bytes(standing.transcript);
     return taken(writer);
 }
 
 Result<Standing> decode_standing(Bytes bytes) {
-    WireReader reader = HF_TRY(begin(Kind::Standing, bytes));
+    WireReader reader = HF_TRY(begin(MessageKind::Standing, bytes));
     Standing standing{.epoch = HF_TRY(reader.get<std::uint64_t>()), .transcript = {}};
     standing.transcript = HF_TRY(get_fixed<32>(reader));
     HF_TRY(reader.expect_end());
@@ -200,7 +201,7 @@ Result<Standing> decode_standing(Bytes bytes) {
 }
 
 std::vector<std::byte> signed_part(const Ready& ready) {
-    WireWriter writer = begin(Kind::Ready);
+    WireWriter writer = begin(MessageKind::Ready);
     writer.put_bytes(ready.group);
     writer.put(ready.epoch);
     writer.put(ready.from);
@@ -214,7 +215,7 @@ std::vector<std::byte> encode(const Ready& ready) {
 }
 
 Result<Ready> decode_ready(Bytes bytes) {
-    WireReader reader = HF_TRY(begin(Kind::Ready, bytes));
+    WireReader reader = HF_TRY(begin(MessageKind::Ready, bytes));
     Ready ready;
     ready.group = HF_TRY(get_fixed<16>(reader));
     ready.epoch = HF_TRY(reader.get<std::uint64_t>());
@@ -227,7 +228,7 @@ Result<Ready> decode_ready(Bytes bytes) {
 }
 
 std::vector<std::byte> signed_part(const Renewal& renewal) {
-    WireWriter writer = begin(Kind::Renewal);
+    WireWriter writer = begin(MessageKind::Renewal);
     writer.put_bytes(renewal.group);
     writer.put(renewal.epoch);
     writer.put(renewal.from);
@@ -240,7 +241,7 @@ std::vector<std::byte> encode(const Renewal& renewal) {
 }
 
 Result<Renewal> decode_renewal(Bytes bytes) {
-    WireReader reader = HF_TRY(begin(Kind::Renewal, bytes));
+    WireReader reader = HF_TRY(begin(MessageKind::Renewal, bytes));
     Renewal renewal;
     renewal.group = HF_TRY(get_fixed<16>(reader));
     renewal.epoch = HF_TRY(reader.get<std::uint64_t>());
@@ -257,7 +258,7 @@ Digest256 renewal_binding(const GroupId& group, const Digest256& transcript, std
 }
 
 std::vector<std::byte> signed_part(const GroupMessage& message) {
-    WireWriter writer = begin(Kind::Message);
+    WireWriter writer = begin(MessageKind::Message);
     writer.put_bytes(message.group);
     writer.put(message.epoch);
     writer.put(message.from);
@@ -271,7 +272,7 @@ std::vector<std::byte> encode(const GroupMessage& message) {
 }
 
 Result<GroupMessage> decode_group_message(Bytes bytes) {
-    WireReader reader = HF_TRY(begin(Kind::Message, bytes));
+    WireReader reader = HF_TRY(begin(MessageKind::Message, bytes));
     GroupMessage message;
     message.group = HF_TRY(get_fixed<16>(reader));
     message.epoch = HF_TRY(reader.get<std::uint64_t>());

@@ -28,6 +28,11 @@ using GroupId = std::array<std::byte, 16>;
 /// Counts the joins of a group, from 1: never given twice.
 using MemberId = std::uint32_t;
 
+/// The first byte of each, and of what is signed: so a signature of one kind is none of another.
+enum class MessageKind : std::uint8_t { KeyPackage = 1, Commit, Welcome, Ready, Message, Standing, Renewal };
+/// Whether it says that it is one; its decoder says whether it is.
+[[nodiscard]] bool is_a(MessageKind kind, Bytes message) noexcept;
+
 /// Who wants to be a member, and why it may.
 struct KeyPackage {
     std::string name;

@@ -10,10 +10,6 @@ namespace {
 /// and keeps so many blobs at most (cli/agent_serve.cpp: 1024, of two epochs).
 constexpr std::size_t kMessagesOfEpoch = 400;
 
-bool is_message(Bytes bytes) { return !bytes.empty() && bytes.front() == std::byte{5}; }
-bool is_commit(Bytes bytes) { return !bytes.empty() && bytes.front() == std::byte{2}; }
-bool is_renewal(Bytes bytes) { return !bytes.empty() && bytes.front() == std::byte{7}; }
-
 }  // namespace
 
 Talk::Talk(Member member, Pace pace, Moment shown, Moment now)
@@ -89,8 +85,8 @@ Result<std::optional<Talk::Event>> Talk::hear(std::string_view name, Bytes messa
     HF_TRY(expect_fresh_evidence(now));
     const auto peer = find(name);
     if (peer == peers_.end()) return peer_fault("a message of nobody else in the group");
-    if (is_message(message) && !peer->second.is_closed) return open(peer, message, now);
-    if (is_renewal(message)) {
+    if (is_a(MessageKind::Message, message) && !peer->second.is_closed) return open(peer, message, now);
+    if (is_a(MessageKind::Renewal, message)) {
         if (!HF_TRY(member_.judge_renewal(peer->first, message))) peer->second.is_refused = true;
         // It was not there at the last turn; how long it has been there since, nobody knows.
         peer->second.shown = now_;
@@ -134,7 +130,7 @@ Result<std::optional<Talk::Event>> Talk::open(Peers::iterator peer, Bytes messag
 
 /// A ready, or a commit, which waits until all have closed who stay.
 Result<void> Talk::hear_control(Peer& peer, Bytes message) {
-    if (!is_commit(message)) {
+    if (!is_a(MessageKind::Commit, message)) {
         HF_TRY(member_.receive(message));
         return {};
     }

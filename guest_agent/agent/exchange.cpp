@@ -66,8 +66,9 @@ private:
         return send(kEnd, {});
     }
     Result<void> hear() {
-        // It may be that the client renews.
-        const auto message = HF_TRY(channel_->take(Clock::now() + kEvidence));
+        // It may be that the client renews, and stands still in the middle of it: what it had shown expires.
+        const auto left = std::min<BootClock::duration>(kEvidence, channel_->time_left());
+        const auto message = HF_TRY(channel_->take(Clock::now() + left));
         if (!message) {
             log::info("channel_renewed");
             return {};

@@ -52,6 +52,13 @@ Result<Digest256> Channel::binding_of(attest::ChannelRole maker, Bytes nonce) co
                                     .context = appraisal_->context});
 }
 
+BootClock::duration Channel::time_left() const {
+    constexpr auto kNone = BootClock::duration::zero();
+    const auto age = appraisal_->clock() - challenged_;
+    // A clock that was set back says nothing of its age.
+    return age < kNone ? kNone : std::max(kNone, appraisal_->lifetime - age);
+}
+
 /// Evidence that answers it is not older than it, however long this guest stands still before it is there.
 Channel::Challenge Channel::make_challenge() const {
     Challenge challenge{.made = appraisal_->clock()};

@@ -45,11 +45,9 @@ public:
     /// before it heard of it is there to take afterwards.
     Result<void> renew(Deadline deadline);
     [[nodiscard]] attest::ChannelRole role() const noexcept { return stream_.role(); }
-    /// Whether the peer's evidence counts no more. A clock that was set back says nothing of its age.
-    [[nodiscard]] bool is_due() const {
-        const auto age = appraisal_->clock() - challenged_;
-        return age < BootClock::duration::zero() || age >= appraisal_->lifetime;
-    }
+    /// For how long the peer's evidence still counts; never negative.
+    [[nodiscard]] BootClock::duration time_left() const;
+    [[nodiscard]] bool is_due() const { return time_left() == BootClock::duration::zero(); }
     [[nodiscard]] Bytes peer_key() const noexcept { return stream_.peer_key(); }
 
 private:

@@ -30,7 +30,9 @@ protected:
                                               std::chrono::seconds renewal = std::chrono::seconds{1000}) {
         auto [one, other] = *socket_pair(SOCK_STREAM);
         auto far = std::async(std::launch::async, [&, wire = std::move(other)]() mutable {
-            return serve(std::move(wire), listens);
+            const auto done = serve(std::move(wire), listens);
+            served.set_value();
+            return done;
         });
         auto near = connect(std::move(one), connects, renewal);
         return {far.get(), near};
@@ -54,7 +56,7 @@ private:
     Result<void> connect(UniqueFd wire, const std::string& script, std::chrono::seconds renewal) {
         const TlsIdentity own = HF_TRY(TlsIdentity::create());
         TlsStream stream = HF_TRY(TlsStream::connect(std::move(wire), own, std::nullopt, soon()));
-        Channel channel = HF_TRY(Channel::create(std::move(stream), own, trusting, soon()));
+        Channel channel = HF_TRY(Channel::create(std::move(stream), own, of_client, soon()));
         return exchange(channel, {"/bin/sh", "-c", "cd " + folder + "; " + script}, renewal);
     }
     SigningKey machine = *make_signing_key();
@@ -69,7 +71,9 @@ private:
                        .context = {}};
 
 protected:
+    Appraisal of_client = trusting;
     Appraisal of_server = trusting;
+    std::promise<void> served;
 };
 
 TEST_F(Exchanges, EachProgramReadsWhatTheOtherWritesToItsEnd) {
@@ -109,6 +113,23 @@ TEST_F(Exchanges, WithoutFreshEvidenceAnIdleChannelEnds) {
     ASSERT_FALSE(far);
     EXPECT_NE(std::string_view{far.error().what}.find("evidence"), std::string_view::npos)
         << far.error().what;
+    EXPECT_FALSE(near);
+}
+
+// The client asks for fresh evidence, and stands still before it shows its own.
+TEST_F(Exchanges, ARenewalIsNotWaitedForLongerThanEvidenceCounts) {
+    of_client.make = [this, make = of_client.make,
+                      times = 0](const Digest256& binding) mutable -> Result<std::vector<std::byte>> {
+        if (++times == 1) return make(binding);
+        served.get_future().wait();
+        return input_error("the server has gone");
+    };
+    // Little is left behind the first challenge.
+    of_server.clock = [looks = 0]() mutable {
+        return BootClock::time_point{std::chrono::milliseconds{++looks == 1 ? 0 : 3'599'990}};
+    };
+    const auto [far, near] = run("read never", "read never", std::chrono::seconds{0});
+    EXPECT_FALSE(far);
     EXPECT_FALSE(near);
 }
 

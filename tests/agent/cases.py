@@ -462,6 +462,7 @@ group-patience = 30
 group-renewal = 20
 group-founders = 1
 channel-renewal = 3
+channel-grace = 17
 peer-software-tpm = yes
 """
 
@@ -504,7 +505,9 @@ def said_in(vm, file, words):
 def two_guests():
     with pair() as (alice, bob, boot):
         talk_on_channel(alice, bob)
+        outlive_evidence(alice, bob, paused, "paused")
         if LONG:
+            outlive_evidence(alice, bob, starved, "starved of its processor")
             bob = live_in_group(alice, bob, boot)
         refuse_other_software(alice, bob)
         alice.power_off()
@@ -525,6 +528,42 @@ def talk_on_channel(alice, bob):
         bob.sh("echo >/run/enough")
         said_in(bob, "/run/heard", "got it")
         assert bob.sh("sha256sum </run/big") == alice.sh("sha256sum </run/heard")
+
+
+@contextlib.contextmanager
+def paused(vm):
+    qmp = vm.qmp()
+    qmp.run("stop")
+    try:
+        yield
+    finally:
+        qmp.run("cont")
+
+
+@contextlib.contextmanager
+def starved(vm):
+    vmm = vm.processes()["holdfast-vmm"]
+    os.kill(vmm, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(vmm, signal.SIGCONT)
+
+
+def outlive_evidence(alice, bob, standing_still, how):
+    """Bob's guest, which should renew, stands still for longer than evidence counts, and Alice's goes on."""
+    for vm in (alice, bob):
+        vm.sh("rm -f /run/log /run/late; mkfifo /run/late")
+    alice.sh("/init channel listen -- /program/busybox sh -c 'cat >/run/heard' >/run/log 2>&1 & ")
+    bob.sh("/init channel connect -- /program/busybox cat /run/late >/run/log 2>&1 & ")
+    with behaviour(f"channel: with a guest that is {how} for longer than evidence counts it ends, and what that guest says then is lost"):
+        for vm in (alice, bob):
+            said_in(vm, "/run/log", "channel_attested")
+        with standing_still(bob):
+            said_in(alice, "/run/log", "error failed")
+        bob.sh("echo said too late >/run/late & ")
+        said_in(bob, "/run/log", "error failed")
+        assert alice.sh("cat /run/heard") == ""
 
 
 def refuse_other_software(alice, bob):
@@ -563,6 +602,15 @@ def live_in_group(alice, bob, boot):
     with behaviour("group: what all have read the host need not keep"):
         until(lambda: not any(name.startswith(("trial.alice.1.", "trial.bob.1.")) for name in os.listdir("board")),
               "the messages of the first epoch are dropped")
+    with behaviour("group: a guest that stood still for longer than the others' patience is out, and finds out"):
+        with paused(bob):
+            said_in(alice, "/run/lines", "- bob")
+        said_in(bob, "/run/log", "left this guest out")
+        assert bob.sh("cat /run/lines").splitlines() == ["+ alice", "alice good morning bob"]
+    with behaviour("group: it may join again, by new evidence"):
+        join_group(bob, ":")
+        said_in(alice, "/run/lines", "- bob\n+ bob")
+    alice.sh("echo + bob >/run/lines")
     cli("kill", "bob")
     bob.wait()
     with behaviour("group: nobody waits for ever for a guest that was killed: it is left out, and the program is told"):

@@ -602,15 +602,6 @@ def live_in_group(alice, bob, boot):
     with behaviour("group: what all have read the host need not keep"):
         until(lambda: not any(name.startswith(("trial.alice.1.", "trial.bob.1.")) for name in os.listdir("board")),
               "the messages of the first epoch are dropped")
-    with behaviour("group: a guest that stood still for longer than the others' patience is out, and finds out"):
-        with paused(bob):
-            said_in(alice, "/run/lines", "- bob")
-        said_in(bob, "/run/log", "left this guest out")
-        assert bob.sh("cat /run/lines").splitlines() == ["+ alice", "alice good morning bob"]
-    with behaviour("group: it may join again, by new evidence"):
-        join_group(bob, ":")
-        said_in(alice, "/run/lines", "- bob\n+ bob")
-    alice.sh("echo + bob >/run/lines")
     cli("kill", "bob")
     bob.wait()
     with behaviour("group: nobody waits for ever for a guest that was killed: it is left out, and the program is told"):

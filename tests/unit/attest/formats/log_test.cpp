@@ -36,6 +36,11 @@ TEST(EventLog, OfOurOwnFirmwareReplaysAsItDoesThere) {
         EXPECT_EQ((*read)->pcr, written.pcr);
         EXPECT_EQ((*read)->type, static_cast<std::uint32_t>(written.type));
         EXPECT_TRUE(std::ranges::equal((*read)->data, written.data));
+        ASSERT_EQ((*read)->digests().size(), written.digests.size());
+        for (std::size_t i = 0; i < written.digests.size(); ++i) {
+            EXPECT_EQ((*read)->digests()[i].alg, static_cast<std::uint16_t>(written.digests[i].alg));
+            EXPECT_TRUE(std::ranges::equal((*read)->digests()[i].value, written.digests[i].bytes()));
+        }
     }
     for (const auto& [theirs, alg] :
          {std::pair{tpm2::Alg::SHA256, HashAlg::Sha256}, std::pair{tpm2::Alg::SHA384, HashAlg::Sha384}}) {
@@ -61,6 +66,22 @@ TEST(EventLog, EndsWhereItsAreaIsFilled) {
             EXPECT_FALSE(parse_log(log, Kind::Tcg));
         }
     }
+}
+
+TEST(EventLog, CutAnywhereIsRefusedUnlessBetweenEvents) {
+    namespace ours = holdfast::eventlog;
+    const auto measured = ours::digests_of(std::as_bytes(std::span{std::string_view{"kernel"}}));
+    // Not PCR 0: four zeroes at an event's begin could fill an area.
+    const std::vector<ours::Event> events{
+        ours::make_event(1, ours::EventType::S_CRTM_VERSION, measured, "v"),
+        ours::make_event(4, ours::EventType::SEPARATOR, measured, {"\0\0\0\0", 4}),
+        ours::make_event(8, ours::EventType::IPL, measured, "kernel_cmdline: quiet")};
+    const Buffer log = ours::encode(events);
+    std::size_t accepted = 0;
+    for (std::size_t size = 0; size < log.size(); ++size) {
+        if (parse_log(std::span{log}.first(size), Kind::Tcg)) ++accepted;
+    }
+    EXPECT_EQ(accepted, events.size()) << "one place before each event";
 }
 
 TEST(EventLog, ThatLiesIsRefused) {

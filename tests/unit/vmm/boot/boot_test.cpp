@@ -190,9 +190,9 @@ TEST_F(AcpiWithLinesTest, LinesAreRoutedToPinsThatNothingElseHas) {
     EXPECT_EQ(pins, (std::set<std::uint32_t>{16, 17, 18, 19}));
 }
 
-// ACPI 6.5 §5.2.34; Linux takes the table apart in drivers/acpi/viot.c.
 TEST_F(AcpiWithIommuTest, LinesThatNobodyAskedForAreNotRouted) { EXPECT_TRUE(find("SSDT").empty()); }
 
+// ACPI 6.5 §5.2.34; Linux takes the table apart in drivers/acpi/viot.c.
 TEST_F(AcpiWithIommuTest, ViotPutsExactlyTheDevicesBehindTheIommu) {
     const auto table = find("VIOT");
     ASSERT_EQ(table.size(), 48U + 16 + 24);

@@ -13,7 +13,6 @@
 #include "cli/options.hpp"
 #include "cli/output.hpp"
 #include "cli/resources.hpp"
-#include "sys/fd.hpp"
 
 namespace holdfast::cli {
 namespace {

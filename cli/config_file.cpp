@@ -11,7 +11,6 @@
 #include "cli/error.hpp"
 #include "cli/files.hpp"
 #include "cli/output.hpp"
-#include "sys/fd.hpp"
 
 namespace holdfast::cli {
 namespace {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device policy: TOML 1.0, one [[device]] a rule (docs/iommu.md).
 #include <charconv>
-#include <filesystem>
 
 #include <fmt/format.h>
 #include <toml++/toml.h>
@@ -26,7 +25,7 @@ constexpr std::uint64_t kMostMappings = 65'000;  ///< the kernel's own limit is 
 }
 
 std::string read_policy_text(const std::string& path, bool may_be_missing) {
-    if (may_be_missing && !std::filesystem::exists(path)) return "";
+    if (may_be_missing && is_missing(path)) return "";
     auto text = read_text(path, kMaxPolicy);
     if (text) return std::move(*text);
     throw Failure{Code::DevicePolicy, fmt::format("cannot read the device policy '{}'", printable(path)),

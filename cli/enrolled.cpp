@@ -2,7 +2,6 @@
 #include "cli/enrolled.hpp"
 
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 
 #include <fmt/format.h>
@@ -26,7 +25,7 @@ constexpr std::uint64_t kMost = 64U << 20;
 }  // namespace
 
 EnrolledHosts read_enrolled(const std::string& path, bool missing_is_empty) {
-    if (missing_is_empty && !std::filesystem::exists(path)) return {};
+    if (missing_is_empty && is_missing(path)) return {};
     const auto text = read_text(path, kMost);
     if (!text) unusable(path, text.error());
     EnrolledHosts hosts;

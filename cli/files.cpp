@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/files.hpp"
 
+#include <cerrno>
+
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "cli/error.hpp"
 #include "cli/output.hpp"
@@ -15,6 +18,10 @@ void write_file(const std::string& path, std::span<const std::byte> bytes, mode_
     if (written) return;
     throw Failure{Code::Value, fmt::format("'{}' cannot be written", printable(path)),
                   reason_of(written.error()), "name another file"};
+}
+
+bool is_missing(const std::string& path) noexcept {
+    return ::access(path.c_str(), F_OK) < 0 && errno == ENOENT;
 }
 
 std::expected<std::string, std::string> read_text(const std::string& path, std::uint64_t most) {

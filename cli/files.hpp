@@ -17,6 +17,9 @@ namespace holdfast::cli {
 /// All of a file, in place of what is there. Throws HF-0104.
 void write_file(const std::string& path, std::span<const std::byte> bytes, mode_t mode = 0644);
 
+/// Whether there is no such file. One that cannot be looked at is not missing.
+[[nodiscard]] bool is_missing(const std::string& path) noexcept;
+
 /// A regular file of at most `most` bytes, or in words why not. Does not wait for whoever writes a FIFO.
 [[nodiscard]] std::expected<std::string, std::string> read_text(const std::string& path, std::uint64_t most);
 [[nodiscard]] std::expected<std::string, std::string> read_text(const UniqueFd& file, std::uint64_t most);

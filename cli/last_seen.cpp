@@ -2,7 +2,6 @@
 // What a verifier remembers between two runs: per signing key, the TPM's clock and the counter that it
 // accepted last. JSON; written anew beside the old one and then put in its place.
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 
 #include <fmt/format.h>
@@ -24,7 +23,7 @@ namespace {
 constexpr std::uint64_t kMost = 16U << 20;
 
 nlohmann::json read_all(const std::string& path) {
-    if (!std::filesystem::exists(path)) return nlohmann::json::object();
+    if (is_missing(path)) return nlohmann::json::object();
     const auto text = read_text(path, kMost);
     if (!text) unusable(path, text.error());
     auto json = nlohmann::json::parse(*text, nullptr, false);

@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/error.hpp"
+#include "cli/files.hpp"
 #include "cli/output.hpp"
 #include "cli/shape.hpp"
 
@@ -84,11 +85,9 @@ std::int64_t file_time(const std::string& path) {
 std::optional<std::string> read_small(const std::string& path) {
     const UniqueFd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
     if (!fd) return std::nullopt;
-    const auto size = file_size(fd);
-    if (!size || *size > kMaxRecord) return std::nullopt;
-    std::string text(*size, '\0');
-    if (!pread_exact(fd, std::as_writable_bytes(std::span{text}), 0)) return std::nullopt;
-    return text;
+    auto text = read_text(fd, kMaxRecord);
+    if (!text) return std::nullopt;
+    return std::move(*text);
 }
 
 std::optional<Record> parse_record(const std::string& text) {

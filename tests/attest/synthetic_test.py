@@ -182,6 +182,11 @@ class Verify(Tpm):
         self.assertEqual(verdict['findings'][0]['code'], 'tpm.clock-back')
         self.write('seen.json', 'damaged')
         self.verify(policy, *self.words('new'), status=2)
+        # One that cannot be looked at is not one that is not there yet.
+        seen = os.path.join(self.dir, 'seen.json')
+        os.remove(seen)
+        os.symlink('seen.json', seen)
+        self.verify(policy, *self.words('new'), status=2)
 
     def test_certified_counter(self):
         self.make_ak()
